@@ -1,0 +1,107 @@
+"""Trains dense neural networks on CPUs by backpropagation: small, fast, the same bits every run.
+
+Names are imported when first used, so that ``import bpfast`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: Where each public name lives; a name that maps to "" is a module of the package.
+_EXPORTS = {
+    "Network": "network",
+    "load": "io",
+    "isas": "config",
+    "set_num_threads": "config",
+    "show_config": "config",
+    "Dense": "layers",
+    "Dropout": "layers",
+    "Layer": "layers",
+    "Standardize": "layers",
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "Lion": "optimizers",
+    "RMSprop": "optimizers",
+    "Rprop": "optimizers",
+    "SGD": "optimizers",
+    "ElasticNet": "regularizers",
+    "L1": "regularizers",
+    "L2": "regularizers",
+    "MaxNorm": "constraints",
+    "NonNegative": "constraints",
+    "Callback": "callbacks",
+    "Checkpoint": "callbacks",
+    "EarlyStopping": "callbacks",
+    "History": "callbacks",
+    "LambdaCallback": "callbacks",
+    "Progress": "callbacks",
+    "DivergenceError": "errors",
+    "ShapeError": "errors",
+    "activations": "",
+    "callbacks": "",
+    "constraints": "",
+    "datasets": "",
+    "errors": "",
+    "initializers": "",
+    "layers": "",
+    "losses": "",
+    "metrics": "",
+    "optimizers": "",
+    "regularizers": "",
+    "schedules": "",
+}
+
+__all__ = ["__version__", *sorted(_EXPORTS)]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+if TYPE_CHECKING:
+    from bpfast import (
+        activations,
+        callbacks,
+        constraints,
+        datasets,
+        errors,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        regularizers,
+        schedules,
+    )
+    from bpfast.callbacks import (
+        Callback,
+        Checkpoint,
+        EarlyStopping,
+        History,
+        LambdaCallback,
+        Progress,
+    )
+    from bpfast.config import isas, set_num_threads, show_config
+    from bpfast.constraints import MaxNorm, NonNegative
+    from bpfast.errors import DivergenceError, ShapeError
+    from bpfast.io import load
+    from bpfast.layers import Dense, Dropout, Layer, Standardize
+    from bpfast.network import Network
+    from bpfast.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, Rprop
+    from bpfast.regularizers import L1, L2, ElasticNet
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_EXPORTS[name] or name}")
+    value = getattr(module, name) if _EXPORTS[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,187 @@
+"""Arguments and exit codes of the command ``bpfast``.
+
+Help and version must answer at once, so nothing here imports NumPy or the compiled core: a
+subcommand's own module is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import bpfast
+from bpfast._check import check_count, check_fraction, check_index, check_non_negative
+from bpfast._check import check_positive as _check_positive
+from bpfast.optimizers import TABLE as OPTIMIZERS
+
+OK: Final = 0
+FAILURE: Final = 1  # data, files, training
+USAGE: Final = 2  # what argparse exits with
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
+
+#: What goes wrong with a user's files, data or machine. Anything else is a bug: a traceback.
+FAILURES: Final = (OSError, ValueError, ArithmeticError, MemoryError, RuntimeError, ImportError)
+
+DATA_HELP: Final = "digits (in the package), fashion-mnist, or a folder of IDX files"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (the process's own by default).
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 failed, 2 wrong usage (as SystemExit), 130 stopped by Ctrl-C.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        module = importlib.import_module(f"bpfast.cli.{arguments.command}")
+        code: int = module.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("bpfast: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except FAILURES as error:
+        print(f"bpfast: {str(error) or type(error).__name__}", file=sys.stderr)
+        return FAILURE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the parser of the command and its subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="bpfast", description="Train neural networks on CPUs by backpropagation."
+    )
+    parser.add_argument("--version", action="version", version=f"bpfast {bpfast.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = _command(commands, "train", "train a classifier, score it and save it")
+    train.add_argument("data", nargs="?", default="digits", help=f"{DATA_HELP} (default: digits)")
+    _add_network_flags(train)
+    train.add_argument("--threads", metavar="N", type=COUNT, help="default: chosen by the machine")
+    train.add_argument("--out", metavar="FILE", help="model file (default: DATA.safetensors)")
+    _add_force(train)
+    _add_json(train)
+    volume = train.add_mutually_exclusive_group()
+    volume.add_argument("--verbose", action="store_true", help="a row for every epoch")
+    volume.add_argument("--quiet", action="store_true", help="print nothing but what --json asks")
+
+    predict = _command(commands, "predict", "write the class of each row")
+    predict.add_argument("model", metavar="MODEL", help="a file that train wrote")
+    predict.add_argument(
+        "rows",
+        metavar="ROWS",
+        help="a .npy or IDX file, or the test rows of digits or fashion-mnist",
+    )
+    predict.add_argument("--proba", action="store_true", help="probabilities, comma-separated")
+    predict.add_argument("--out", metavar="FILE", help="text file (default: standard output)")
+    _add_force(predict)
+
+    evaluate = _command(commands, "evaluate", "score a model on test rows")
+    evaluate.add_argument("model", metavar="MODEL", help="a file that train wrote")
+    evaluate.add_argument(
+        "data", nargs="?", metavar="DATA", help=f"{DATA_HELP} (default: what it was trained on)"
+    )
+    _add_json(evaluate)
+
+    info = _command(commands, "info", "describe a model file")
+    info.add_argument("model", metavar="MODEL", help="a model file")
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
+    """Add a subcommand."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}."
+    )
+    return parser
+
+
+def _add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what shapes the network and its training; `train.Settings` holds the defaults."""
+    parser.add_argument(
+        "--hidden",
+        metavar="N,N",
+        type=_hidden,
+        help="units of each hidden layer, or none (default: 256,128)",
+    )
+    parser.add_argument(
+        "--epochs", metavar="N", type=COUNT, help="default: 40, or 15 from 10,000 rows on"
+    )
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=COUNT,
+        help="rows per step (default: 32, or 128 from 10,000 rows on; rprop: all)",
+    )
+    parser.add_argument(
+        "--optimizer", metavar="NAME", choices=OPTIMIZERS, help=f"{', '.join(OPTIMIZERS)}; adam"
+    )
+    parser.add_argument(
+        "--lr",
+        metavar="RATE",
+        type=POSITIVE,
+        help="first learning rate; it falls to 0 along a cosine (default: the optimizer's)",
+    )
+    parser.add_argument(
+        "--dropout", metavar="RATE", type=FRACTION, help="of hidden units (default: 0.2)"
+    )
+    parser.add_argument(
+        "--l2", metavar="LAMBDA", type=NON_NEGATIVE, help="weight penalty (default: 0)"
+    )
+    parser.add_argument(
+        "--scale",
+        choices=("standard", "none"),
+        help="standard: inputs of mean 0 and deviation 1, inside the model (default); or none",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=INDEX, default=0, help="of split and training (default: 0)"
+    )
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="overwrite any file")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="end with a line of JSON")
+
+
+def _checked(
+    kind: Callable[[str], object], check: Callable[[str, object], Any], expected: str
+) -> Callable[[str], Any]:
+    """Return a function that reads one argument and says what was expected."""
+
+    def read(text: str) -> Any:
+        try:
+            return check("value", kind(text))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+    return read
+
+
+COUNT: Final = _checked(int, check_count, "a whole number of 1 or more")
+INDEX: Final = _checked(int, check_index, "a whole number of 0 or more")
+POSITIVE: Final = _checked(float, _check_positive, "a number above 0")
+NON_NEGATIVE: Final = _checked(float, check_non_negative, "a number of 0 or more")
+FRACTION: Final = _checked(float, check_fraction, "a number from 0 up to, but not including, 1")
+
+
+def _hidden(text: str) -> tuple[int, ...]:
+    """Read the units of the hidden layers."""
+    if text == "none":
+        return ()
+    try:
+        return tuple(check_count("value", int(part)) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers of 1 or more, such as 256,128, or none; got {text!r}"
+        ) from None

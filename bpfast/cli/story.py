@@ -1,0 +1,219 @@
+"""What the command prints: every sentence, and the table of epochs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bpfast
+from bpfast.callbacks import Callback
+from bpfast.cli.data import DIGITS, FASHION_MNIST, FOLDER, Data
+from bpfast.cli.files import sha256
+
+if TYPE_CHECKING:
+    from bpfast.cli.train import Settings
+
+#: Epochs that each have a row; after them only every so many.
+FULL_ROWS: Final = 10
+_ROWS_AFTER: Final = 4  # at most, and the last
+_MISTAKES: Final = 3
+
+
+def say(*lines: str) -> None:
+    """Print lines of the result, at once."""
+    print(*lines, sep="\n", flush=True)
+
+
+def tell(line: str) -> None:
+    """Print a message beside the result."""
+    print(f"bpfast: {line}", file=sys.stderr, flush=True)
+
+
+def machine_line(threads: int | None) -> str:
+    """Say what runs: version, instruction set, threads and why so many."""
+    config = bpfast.show_config()
+    count, reason = (threads, "--threads") if threads else (config["threads"], "")
+    reason = reason or config["threads_reason"]
+    return f"bpfast {bpfast.__version__}, {config['isa']}, {_many(count, 'thread')} ({reason})"
+
+
+def data_line(data: Data) -> str:
+    """Say how many rows there are, and how they are split."""
+    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    rows = sum(len(part.y) for part in parts.values())
+    sizes = ", ".join(f"{len(part.y):,} {name}" for name, part in parts.items())
+    shape = f"{rows:,} rows of {data.train.X.shape[1]:,} pixels in {len(data.classes):,} classes"
+    return f"{data.argument}: {shape}: {sizes}"
+
+
+def network_lines(parameters: int, data: Data, settings: Settings, seed: int) -> list[str]:
+    """Say what is trained, and how."""
+    sizes = "-".join(map(str, (data.train.X.shape[1], *settings.hidden, len(data.classes))))
+    traits = ["standardized inputs"] if settings.scale == "standard" else []
+    traits += ["relu"] if settings.hidden else []
+    traits += [f"dropout {settings.dropout:g}"] if settings.dropout and settings.hidden else []
+    traits += [f"l2 {settings.l2:g}"] if settings.l2 else []
+    rate = (
+        f"first steps of {settings.lr:g}" if settings.full_batch else f"rate {settings.lr:g} to 0"
+    )
+    return [
+        f"network {sizes}{', ' if traits else ''}{', '.join(traits)}: {parameters:,} parameters",
+        f"{settings.optimizer}, {rate}, batches of {settings.batch_size:,}, "
+        f"{_many(settings.epochs, 'epoch')}, seed {seed}",
+    ]
+
+
+def score_lines(data: Data, predicted: NDArray[np.int64], scores: Mapping[str, float]) -> list[str]:
+    """Say how the test went: against guessing, and where it went wrong.
+
+    Parameters
+    ----------
+    data : Data
+        Its test rows are those predicted.
+    predicted : ndarray of int64, shape (rows,)
+        The model's labels.
+    scores : dict
+        ``accuracy`` and ``loss`` of the test rows.
+    """
+    right = int((predicted == data.test.y).sum())
+    guess, baseline = majority(data)
+    lines = [
+        f"test accuracy {scores['accuracy']:.4f} ({right:,} of {len(predicted):,} rows), "
+        f"loss {scores['loss']:.4f}; always guessing {_name(data, guess)!r}: {baseline:.4f}"
+    ]
+    mistakes = [
+        f"{_name(data, true)} read as {_name(data, read)}: "
+        f"{'once' if times == 1 else f'{times:,} times'}"
+        for true, read, times in commonest_mistakes(data.test.y, predicted)
+    ]
+    lines.append(f"commonest mistakes: {'; '.join(mistakes)}" if mistakes else "no mistakes")
+    return lines
+
+
+def majority(data: Data) -> tuple[int, float]:
+    """Return the commonest training label, and the test accuracy of always guessing it."""
+    labels, counts = np.unique(data.train.y, return_counts=True)
+    guess = int(labels[counts.argmax()])
+    return guess, float((data.test.y == guess).mean())
+
+
+def commonest_mistakes(
+    true: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> list[tuple[int, int, int]]:
+    """Return the commonest pairs (label, label read instead, how often), the commonest first."""
+    wrong = true != predicted
+    pairs, counts = np.unique(
+        np.stack([true[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")[:_MISTAKES]
+    return [(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i])) for i in order]
+
+
+def file_line(path: Path) -> str:
+    """Say what was written."""
+    return f"wrote {path}: {path.stat().st_size:,} bytes, SHA-256 {sha256(path)}"
+
+
+def next_lines(data: Data, path: Path) -> list[str]:
+    """Say what to do with the model, in a shell and in Python."""
+    model = shlex.quote(str(path))
+    if data.source == FOLDER:
+        rows = f"evaluate {model} {shlex.quote(data.argument)}"
+        code = f"print(bp.load({json.dumps(str(path))}).summary())"
+    else:
+        rows = f"predict {model} {data.argument}"
+        load = {DIGITS: "load_digits()", FASHION_MNIST: "load_fashion_mnist()[2:]"}[data.source]
+        code = (
+            f"X, y = bp.datasets.{load}; "
+            f"print(bp.load({json.dumps(str(path))}).predict_classes(X[:9]), y[:9])"
+        )
+    code = shlex.quote(f"import bpfast as bp; {code}")
+    return [f"next: bpfast {rows}", f"      python -c {code}"]
+
+
+def shown_epochs(epochs: int) -> set[int]:
+    """Return the epochs, from 1, that have a row: the first ten, then few, and the last."""
+    step = next(
+        unit * 10**power
+        for power in range(1, 20)
+        for unit in (0.5, 1, 2)
+        if epochs - FULL_ROWS <= _ROWS_AFTER * unit * 10**power
+    )
+    later = {epoch for epoch in range(0, epochs, int(step)) if epoch > FULL_ROWS}
+    return {*range(1, min(epochs, FULL_ROWS) + 1), *later, epochs}
+
+
+class EpochTable(Callback):
+    """Print a row per epoch, thinned; on a terminal the epochs between on standard error.
+
+    Parameters
+    ----------
+    epochs : int
+        How many there will be.
+    rows : int
+        Training rows in each.
+    every : bool, default False
+        A row for every epoch.
+
+    Attributes
+    ----------
+    done : int
+        Epochs that are over.
+    """
+
+    COLUMNS: Final = ("loss", "val_loss", "accuracy", "val_accuracy")
+
+    def __init__(self, epochs: int, rows: int, *, every: bool = False) -> None:
+        self.epochs, self.rows, self.done = epochs, rows, 0
+        self._shown: Sequence[int] | set[int] = (
+            range(1, epochs + 1) if every else shown_epochs(epochs)
+        )
+        self._live = sys.stderr.isatty()
+        self._start = 0.0
+
+    def on_train_begin(self, logs: Mapping[str, float]) -> None:
+        """Print the heads of the columns."""
+        heads = "".join(f"{name:>14}" for name in (*self.COLUMNS, "samples/s"))
+        say(f"{'epoch':>5}{heads}")
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Print the row of an epoch that has one."""
+        speed = self.rows / max(time.perf_counter() - self._start, 1e-9)
+        self.done = epoch + 1
+        if self.done in self._shown:
+            self._replace_live("")
+            numbers = "".join(f"{logs[name]:14.4f}" for name in self.COLUMNS)
+            say(f"{self.done:5d}{numbers}{speed:14,.0f}")
+        else:
+            self._replace_live(f"epoch {self.done} of {self.epochs}, loss {logs['loss']:.4f}")
+
+    def on_train_end(self, logs: Mapping[str, float]) -> None:
+        """Take the live line away."""
+        self._replace_live("")
+
+    def _replace_live(self, text: str) -> None:
+        """Write over the last line of the terminal."""
+        if self._live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _name(data: Data, label: int) -> str:
+    """Return what a label is called."""
+    return data.names[label] if 0 <= label < len(data.names) else str(label)
+
+
+def _many(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

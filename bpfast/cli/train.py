@@ -1,0 +1,160 @@
+"""``bpfast train``: data in, a scored model file out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import bpfast as bp
+from bpfast import optimizers
+from bpfast.cli import story
+from bpfast.cli.data import Data, default_stem, encode, load_data
+from bpfast.cli.files import check_output, sha256
+from bpfast.cli.model import describe
+
+if TYPE_CHECKING:
+    from bpfast.layers import Layer
+    from bpfast.network import Network
+
+INTERRUPTED: Final = 130
+LARGE: Final = 10_000  # training rows from which fewer epochs of larger batches do
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes a network and its training; a model file keeps it.
+
+    The defaults are one recipe for images of 8 x 8 and 28 x 28 pixels: two hidden layers, a little
+    dropout, Adam at its paper's rate annealed to 0, which makes the last epoch as good as the
+    best one, so that no validation row decides anything. `fill` sets what depends on the data.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    epochs: int = 0
+    batch_size: int = 0
+    optimizer: str = "adam"
+    lr: float = 0.0
+    dropout: float = 0.2
+    l2: float = 0.0
+    scale: str = "standard"
+
+    def fill(self, rows: int) -> Settings:
+        """Return these settings with what was left open chosen for so many training rows."""
+        large = rows >= LARGE
+        batch_size = rows if self.full_batch else 128 if large else 32
+        return replace(
+            self,
+            epochs=self.epochs or (15 if large else 40),
+            batch_size=self.batch_size or batch_size,
+            lr=self.lr or float(optimizers.get(self.optimizer).arguments()["learning_rate"]),
+        )
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether the optimizer reads signs of the whole gradient, and adapts its own steps."""
+        return self.optimizer == "rprop"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, score, save and tell."""
+    asked = {name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
+    settings = Settings(**{name: value for name, value in asked.items() if value is not None})
+    seed: int = arguments.seed
+    path = Path(arguments.out or f"{default_stem(arguments.data)}.safetensors")
+    check_output(path, force=arguments.force, own=True)
+    data = load_data(arguments.data, seed)
+    if len(data.classes) < 2:
+        raise ValueError(f"{arguments.data}: one class only, {data.classes[0]}; nothing to learn")
+    settings = settings.fill(len(data.train.y))
+
+    say = (lambda *lines: None) if arguments.quiet else story.say
+    say(story.machine_line(arguments.threads), story.data_line(data))
+    net = build(data, settings, seed, arguments.threads)
+    say(*story.network_lines(net.parameters.size, data, settings, seed))
+    table = story.EpochTable(settings.epochs, len(data.train.y), every=arguments.verbose)
+    start = time.perf_counter()
+    try:
+        history = fit(net, data, settings, [] if arguments.quiet else [table])
+    except KeyboardInterrupt:
+        story.tell(f"interrupted in epoch {table.done + 1} of {settings.epochs}; wrote no file")
+        return INTERRUPTED
+    seconds = time.perf_counter() - start
+
+    predicted = data.classes[net.predict_classes(data.test.X)]
+    scores = net.evaluate(data.test.X, encode(data.test.y, data.classes, "the test rows"))
+    net.save(path, metadata=describe(data, seed, asdict(settings)))
+    rows = len(data.train.y) * settings.epochs
+    say(
+        *story.score_lines(data, predicted, scores),
+        f"trained in {seconds:.2f} s, {rows / seconds:,.0f} samples/s with validation",
+        story.file_line(path),
+        *story.next_lines(data, path),
+    )
+    if arguments.json:
+        result = {
+            "data": data.argument,
+            "seed": seed,
+            "settings": asdict(settings),
+            "parameters": int(net.parameters.size),
+            "epochs": settings.epochs,
+            "seconds": seconds,
+            "samples_per_second": rows / seconds,
+            "train_loss": history["loss"][-1],
+            "validation_loss": history["val_loss"][-1],
+            "validation_accuracy": history["val_accuracy"][-1],
+            "test_loss": scores["loss"],
+            "test_accuracy": scores["accuracy"],
+            "baseline_accuracy": story.majority(data)[1],
+            "model": str(path),
+            "sha256": sha256(path),
+        }
+        story.say(json.dumps(finite(result)))
+    return 0
+
+
+def build(data: Data, settings: Settings, seed: int, threads: int | None) -> Network:
+    """Return the network, its weights drawn."""
+    penalty = bp.L2(settings.l2) if settings.l2 else None
+    layers: list[Layer] = [bp.Standardize()] if settings.scale == "standard" else []
+    for units in settings.hidden:
+        layers.append(bp.Dense(units, "relu", weight_regularizer=penalty))
+        if settings.dropout:
+            layers.append(bp.Dropout(settings.dropout))
+    layers.append(bp.Dense(len(data.classes), weight_regularizer=penalty))
+    return bp.Network(layers, input_shape=data.train.X.shape[1], rng=seed, n_threads=threads)
+
+
+def fit(
+    net: Network, data: Data, settings: Settings, callbacks: list[story.EpochTable]
+) -> dict[str, list[float]]:
+    """Train, and return the numbers of each epoch."""
+    train, validation = data.train, data.validation
+    history = net.fit(
+        train.X,
+        encode(train.y, data.classes, "the training rows"),
+        loss="cross_entropy",
+        optimizer=optimizers.get(settings.optimizer).replace(learning_rate=settings.lr),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        validation_data=(
+            validation.X,
+            encode(validation.y, data.classes, "the validation rows"),
+        ),
+        metrics=["accuracy"],
+        schedule=None if settings.full_batch else bp.schedules.Cosine(settings.epochs),
+        callbacks=callbacks,
+    )
+    return history.history
+
+
+def finite(result: dict[str, object]) -> dict[str, object]:
+    """Return the result with None for what JSON has no number for."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in result.items()
+    }

@@ -1,0 +1,140 @@
+"""The checks of this project, each in its own environment: `nox -s NAME`.
+
+lint       ruff, mypy, clang-format, cython-lint
+tests      the whole suite, with PyTorch and scikit-learn beside it
+tests_isa  the suite once for each instruction set that this CPU runs, the newest first
+sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+wheel      sdist -> wheel -> repaired wheel; tests where there is no compiler; its footprint
+
+What follows `--` goes to pytest; for `wheel` the first word may be the folder to leave wheels in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "tests"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+QUICK = ("-m", "not slow")
+# The few system programs that a test may call. None of them compiles anything.
+HARMLESS_PROGRAMS = ("bash", "env", "git", "nm", "objdump", "readelf", "sh", "uname")
+
+
+def group(name: str) -> list[str]:
+    """The requirements of one dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def c_files() -> list[str]:
+    """All C sources and headers; tables (*.inc) and isa.c.in keep their own columns."""
+    return sorted(str(f.relative_to(ROOT)) for f in (ROOT / "src").rglob("*.[ch]"))
+
+
+def cython_files() -> list[str]:
+    """All Cython sources."""
+    return sorted(str(f.relative_to(ROOT)) for f in (ROOT / "src").glob("*.p[yx]*"))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Judge the sources without building them."""
+    session.install(*group("lint"), "numpy>=2.0", "safetensors")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("clang-format", "--dry-run", "--Werror", *c_files())
+    session.run("cython-lint", *cython_files())
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole suite against an installed build."""
+    session.install(*group("oracles"))
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests_isa(session: nox.Session) -> None:
+    """Run the suite once for each row of the ISA table that this CPU supports."""
+    session.install(".[test]")
+    listing = "import bpfast; print(*bpfast.isas())"
+    names = session.run("python", "-P", "-c", listing, silent=True)
+    assert isinstance(names, str)
+    for isa in names.split():
+        # tests/conftest.py stops unless the library says that this row runs.
+        env = {"BPFAST_ISA": isa, "BPFAST_EXPECT_ISA": isa}
+        session.run("pytest", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the suite on an instrumented build; the first finding ends it."""
+    session.install(
+        "--config-settings=cmake.define.BPFAST_SANITIZE=address,undefined",
+        "--config-settings=install.strip=false",
+        ".[test]",
+    )
+    # Python itself is not instrumented, so the runtime has to be there before it.
+    compiler = os.environ.get("CC", "gcc")
+    runtime = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    env = {
+        "LD_PRELOAD": runtime,
+        # Python leaks at exit by design; a refused allocation is NULL, for the MemoryError tests.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:halt_on_error=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "PYTHONMALLOC": "malloc",
+        "BPFAST_SANITIZED": "1",  # tests of speed and of memory limits know from this to skip
+    }
+    # Findings are written past Python: pytest must not catch them in a file that dies with it.
+    session.run("pytest", "--capture=sys", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel as it would be published and prove that it needs no compiler."""
+    args = list(session.posargs)
+    out = Path(args.pop(0) if args and not args[0].startswith("-") else "dist").resolve()
+    built = Path(session.create_tmp()) / "built"
+    shutil.rmtree(built, ignore_errors=True)
+
+    session.install(*group("wheel"))
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(built))
+    (sdist,) = built.glob("*.tar.gz")
+    session.run(
+        "python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(built),
+        f"--config-settings=build-dir={out / 'objects'}",  # tests/test_codebase.py reads them
+        "--config-settings=cmake.define.BPFAST_WERROR=ON",
+        str(sdist),
+    )  # fmt: skip
+    (plain,) = built.glob("*.whl")
+    session.run("auditwheel", "repair", "--wheel-dir", str(out), str(plain))
+    repaired = max(out.glob("*.whl"), key=lambda f: f.stat().st_mtime)
+
+    with tempfile.TemporaryDirectory() as folder:
+        programs, empty = Path(folder, "programs"), Path(folder, "empty")
+        programs.mkdir()
+        for name in HARMLESS_PROGRAMS:
+            if found := shutil.which(name):
+                (programs / name).symlink_to(found)
+        session.run("python", "-m", "venv", str(empty))
+        python = str(empty / "bin" / "python")
+        env = {"PATH": f"{empty / 'bin'}:{programs}", "CC": "/nonexistent"}
+
+        def run(*command: str) -> None:
+            session.run(*command, env=env, external=True)
+
+        run(python, "-m", "pip", "install", "--quiet", str(repaired))
+        run(python, str(ROOT / "benchmarks" / "footprint.py"), "--wheel", str(repaired))
+        run(str(empty / "bin" / "bpfast"), "--help")
+        run(python, "-m", "pip", "install", "--quiet", f"{repaired}[test]")
+        run(str(empty / "bin" / "pytest"), *(args or QUICK))

@@ -1,0 +1,614 @@
+# _core.pyx - the binding: Python objects own C objects, arrays are borrowed, statuses become errors.
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# No mathematics and no loops over elements. Arguments were checked in Python; here they are only
+# taken apart. Long calls run without the GIL.
+
+from cpython.buffer cimport (
+    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_STRIDED, PyBUF_WRITABLE, PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from c_bpfast cimport *
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define BP_COMPILER "clang " __clang_version__
+    #else
+    #define BP_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char *BP_COMPILER
+
+
+cdef list _names(const char *(*name)(size_t) noexcept nogil):
+    cdef size_t i = 0
+    out = []
+    while name(i) != NULL:
+        out.append(name(i).decode())
+        i += 1
+    return out
+
+
+ACTIVATIONS = tuple(_names(bpfast_activation_name))
+LOSSES = tuple(_names(bpfast_loss_name))
+RULES = tuple(_names(bpfast_optimizer_rule_name))
+SOURCES = tuple(_names(bpfast_source_name))
+ISAS = tuple(_names(bpfast_isa_name))
+COMPILER = BP_COMPILER.decode()
+
+
+class Fault(Exception):
+    """A run stopped: `kind` is "not_finite" or "bad_input", with layer, batch and row."""
+
+    def __init__(self, kind, layer, batch, row):
+        super().__init__(kind, layer, batch, row)
+        self.kind, self.layer, self.batch, self.row = kind, layer, batch, row
+
+
+cdef int check(bpfast_status status, bpfast_message *message) except -1:
+    if status == BPFAST_OK:
+        return 0
+    text = message.text.decode("utf-8", "replace")
+    if status == BPFAST_NO_MEMORY:
+        raise MemoryError(text)
+    raise ValueError(text)
+
+
+def supported_isas():
+    """Names of the ISA rows that this CPU runs, best first."""
+    return [name for i, name in enumerate(ISAS) if bpfast_isa_supported(i)]
+
+
+def default_isa():
+    return bpfast_isa_default().decode()
+
+
+def thread_limits():
+    cdef bpfast_threads t = bpfast_thread_limits()
+    return {
+        "threads": t.threads, "openmp": t.openmp, "affinity": t.affinity, "quota": t.quota,
+        "cores": t.cores, "reason": t.reason.decode(), "has_openmp": bool(t.has_openmp),
+    }
+
+
+def cos(double x):
+    """Cosine of x in radians, by the library's own polynomial."""
+    return bpfast_cos(x)
+
+
+# ---- arrays ----------------------------------------------------------------------------------
+
+
+cdef size_t _source_of(str name) except? 999:
+    return SOURCES.index(name)
+
+
+# Element types by buffer format; L and Q, l and q differ by platform in size only.
+cdef dict _FORMATS = {
+    ("f", 4): _source_of("float32"), ("d", 8): _source_of("float64"),
+    ("e", 2): _source_of("float16"), ("?", 1): _source_of("bool"),
+    ("B", 1): _source_of("uint8"), ("b", 1): _source_of("int8"),
+    ("H", 2): _source_of("uint16"), ("h", 2): _source_of("int16"),
+    ("I", 4): _source_of("uint32"), ("i", 4): _source_of("int32"),
+    ("L", 4): _source_of("uint32"), ("l", 4): _source_of("int32"),
+    ("L", 8): _source_of("uint64"), ("l", 8): _source_of("int64"),
+    ("Q", 8): _source_of("uint64"), ("q", 8): _source_of("int64"),
+}
+
+
+cdef class Borrowed:
+    """A buffer held for as long as C reads it."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, array, bint writable=False):
+        flags = PyBUF_STRIDED if writable else PyBUF_STRIDED_RO
+        PyObject_GetBuffer(array, &self.view, flags | PyBUF_FORMAT)
+        self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef int describe(self, bpfast_array *out) except -1:
+        """A 1-D array counts as one column."""
+        if not 1 <= self.view.ndim <= 2:
+            raise ValueError(f"expected 1 or 2 dimensions, got {self.view.ndim}")
+        text = self.view.format.decode() if self.view.format != NULL else "B"
+        out.source = _FORMATS[text.lstrip("@=<"), self.view.itemsize]
+        out.data = self.view.buf
+        out.row_stride = self.view.strides[0]
+        out.col_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
+        out.cols = self.view.shape[1] if self.view.ndim == 2 else 1
+        return 0
+
+    cdef size_t rows(self):
+        return self.view.shape[0]
+
+
+cdef class View:
+    """Memory inside a C object as a writable 1-D buffer; keeps its owner alive."""
+
+    cdef object owner
+    cdef void *data
+    cdef Py_ssize_t shape[1]
+    cdef Py_ssize_t strides[1]
+
+    @staticmethod
+    cdef View make(object owner, void *data, size_t count, size_t itemsize):
+        cdef View self = View.__new__(View)
+        self.owner = owner
+        self.data = data
+        self.shape[0] = count
+        self.strides[0] = itemsize
+        return self
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        buffer.buf = self.data
+        buffer.obj = self
+        buffer.itemsize = self.strides[0]
+        buffer.len = self.shape[0] * self.strides[0]
+        buffer.format = b"f" if self.strides[0] == 4 else b"d"
+        buffer.ndim = 1
+        buffer.shape = self.shape
+        buffer.strides = self.strides
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+        buffer.readonly = 0
+
+
+def find_bad_row(x, int itemsize):
+    """First row with an element not finite in float32 (4) or float64 (8); the row count if none."""
+    cdef Borrowed held = Borrowed(x)
+    cdef bpfast_array array
+    cdef size_t rows = held.rows(), bad
+    held.describe(&array)
+    with nogil:
+        bad = bpfast_find_bad_row(&array, rows, itemsize)
+    return bad
+
+
+# ---- networks --------------------------------------------------------------------------------
+
+
+cdef class Net:
+    """A C network. `layers` are the dicts of Layer.spec()."""
+
+    cdef bpfast_net *net
+    cdef bpfast_net_info info
+
+    def __cinit__(self, list layers, size_t inputs, int itemsize, str isa, uint64_t seed):
+        cdef bpfast_message message
+        cdef bpfast_layer *specs
+        cdef bpfast_status status
+        cdef const char *isa_name = NULL
+        encoded = []  # keeps the text alive
+        if isa is not None:
+            encoded.append(isa.encode())
+            isa_name = encoded[-1]
+        specs = <bpfast_layer *>calloc(len(layers) + 1, sizeof(bpfast_layer))
+        if specs == NULL:
+            raise MemoryError("layers")
+        try:
+            for i, spec in enumerate(layers):
+                encoded.append(spec["kind"].encode())
+                specs[i].kind = encoded[-1]
+                encoded.append(spec.get("activation", "identity").encode())
+                specs[i].activation = encoded[-1]
+                specs[i].units = spec.get("units", 0)
+                specs[i].use_bias = spec.get("use_bias", False)
+                specs[i].trainable = spec.get("trainable", True)
+                specs[i].non_negative = spec.get("non_negative", False)
+                specs[i].rate = spec.get("rate", spec.get("weight_dropout", 0.0))
+                specs[i].l1 = spec.get("l1", 0.0)
+                specs[i].l2 = spec.get("l2", 0.0)
+                specs[i].bias_l1 = spec.get("bias_l1", 0.0)
+                specs[i].bias_l2 = spec.get("bias_l2", 0.0)
+                specs[i].max_norm = spec.get("max_norm", 0.0)
+            status = bpfast_net_new(
+                &self.net, specs, len(layers), inputs, itemsize, isa_name, seed, &message)
+        finally:
+            free(specs)
+        check(status, &message)
+        self.info = bpfast_net_describe(self.net)
+
+    def __dealloc__(self):
+        bpfast_net_free(self.net)
+
+    @property
+    def isa(self):
+        return self.info.isa.decode()
+
+    @property
+    def outputs(self):
+        return self.info.outputs
+
+    def parameters(self):
+        return View.make(self, self.info.parameters, self.info.n_parameters, self.info.itemsize)
+
+    def gradients(self):
+        return View.make(self, self.info.gradients, self.info.n_parameters, self.info.itemsize)
+
+    def buffers(self):
+        return View.make(self, self.info.buffers, self.info.n_buffers, self.info.itemsize)
+
+    def tensors(self):
+        """(layer, offset, rows, cols, is_bias) of each parameter tensor, in order."""
+        cdef bpfast_tensor t
+        cdef size_t i = 0
+        out = []
+        while bpfast_net_tensor(self.net, i, &t):
+            out.append((t.layer, t.offset, t.rows, t.cols, bool(t.is_bias)))
+            i += 1
+        return out
+
+    def counters(self):
+        cdef bpfast_counters c = bpfast_net_counters(self.net)
+        return {"seed": c.seed, "step": c.step, "epoch": c.epoch}
+
+    def set_counters(self, uint64_t seed, uint64_t step, uint64_t epoch):
+        cdef bpfast_counters c
+        c.seed, c.step, c.epoch = seed, step, epoch
+        bpfast_net_set_counters(self.net, c)
+
+    def standardize(self, x):
+        cdef Borrowed held = Borrowed(x)
+        cdef bpfast_array array
+        cdef bpfast_message message
+        cdef bpfast_status status
+        cdef size_t rows = held.rows()
+        held.describe(&array)
+        with nogil:
+            status = bpfast_net_standardize(self.net, &array, rows, &message)
+        check(status, &message)
+
+    def set_optimizer(self, dict spec):
+        """`spec` has "rule" and the numbers of bpfast_optimizer."""
+        cdef bpfast_optimizer o
+        cdef bpfast_message message
+        memset(&o, 0, sizeof(o))
+        o.rule = RULES.index(spec["rule"])
+        o.learning_rate = spec["learning_rate"]
+        o.momentum = spec.get("momentum", 0.0)
+        o.beta_1 = spec.get("beta_1", 0.0)
+        o.beta_2 = spec.get("beta_2", 0.0)
+        o.epsilon = spec.get("epsilon", 0.0)
+        o.weight_decay = spec.get("weight_decay", 0.0)
+        o.rho = spec.get("rho", 0.0)
+        o.eta_minus = spec.get("eta_minus", 0.0)
+        o.eta_plus = spec.get("eta_plus", 0.0)
+        o.step_min = spec.get("step_min", 0.0)
+        o.step_max = spec.get("step_max", 0.0)
+        o.bias_correction = spec.get("bias_correction", False)
+        o.clip_norm = spec.get("clip_norm", 0.0)
+        o.clip_value = spec.get("clip_value", 0.0)
+        check(bpfast_net_set_optimizer(self.net, &o, &message), &message)
+
+    def reset_optimizer(self):
+        bpfast_net_reset_optimizer(self.net)
+
+    @staticmethod
+    def slot_names(str rule):
+        text = bpfast_optimizer_slot_names(RULES.index(rule)).decode()
+        return text.split(",") if text else []
+
+    def read_state(self, size_t slot, out):
+        cdef Borrowed held = Borrowed(out, True)
+        return bool(bpfast_net_read_state(self.net, slot, held.view.buf))
+
+    def write_state(self, size_t slot, values):
+        cdef Borrowed held = Borrowed(values)
+        return bool(bpfast_net_write_state(self.net, slot, held.view.buf))
+
+    def predict(self, x, out, size_t threads, bint exact_threads=False):
+        """`out` is C-contiguous, (rows, outputs), of the network's dtype."""
+        cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
+        cdef bpfast_array array
+        cdef bpfast_message message
+        cdef bpfast_status status
+        cdef size_t rows = held.rows()
+        held.describe(&array)
+        with nogil:
+            status = bpfast_predict(
+                self.net, &array, rows, result.view.buf, threads, exact_threads, &message)
+        check(status, &message)
+
+    def evaluate(self, Data data, Objective objective, size_t threads, residuals=None):
+        cdef bpfast_scores scores
+        cdef bpfast_message message
+        cdef bpfast_status status
+        cdef double *sums = NULL
+        cdef Borrowed held
+        if residuals is not None:
+            held = Borrowed(residuals, True)
+            sums = <double *>held.view.buf
+        with nogil:
+            status = bpfast_evaluate(
+                self.net, &data.data, &objective.objective, threads, &scores, sums, &message)
+        check(status, &message)
+        return _scores(&scores)
+
+    def penalty(self):
+        cdef double value
+        with nogil:
+            value = bpfast_penalty(self.net)
+        return value
+
+    def memory(self, size_t batch_size, size_t rows, str rule):
+        cdef size_t persist, state, work
+        slots = bpfast_optimizer_slots(RULES.index(rule))
+        if not bpfast_net_memory(self.net, batch_size, rows, slots, &persist, &state, &work):
+            raise MemoryError(f"batch_size={batch_size} needs more bytes than can be addressed")
+        return {"persist": persist, "state": state, "work": work}
+
+    def plan_lines(self, size_t batch_size):
+        cdef char text[256]
+        cdef size_t i = 0
+        out = []
+        while bpfast_net_plan_line(self.net, batch_size, i, text, sizeof(text)):
+            out.append(text.decode().rstrip())
+            i += 1
+        return out
+
+
+cdef dict _scores(const bpfast_scores *s):
+    return {
+        "loss_sum": s.loss_sum, "weight_sum": s.weight_sum, "correct": s.correct,
+        "squared": s.squared, "absolute": s.absolute,
+    }
+
+
+# ---- data and objectives ---------------------------------------------------------------------
+
+
+cdef class Data:
+    """Rows to train or score on: inputs, and targets or int64 labels, and float64 weights."""
+
+    cdef bpfast_data data
+    cdef list held
+
+    def __cinit__(self, x=None, y=None, labels=None, weights=None):
+        cdef Borrowed b
+        memset(&self.data, 0, sizeof(self.data))
+        self.held = []
+        if x is None:
+            return
+        b = Borrowed(x)
+        self.held.append(b)
+        b.describe(&self.data.x)
+        self.data.rows = b.rows()
+        if y is not None:
+            b = Borrowed(y)
+            self.held.append(b)
+            b.describe(&self.data.y)
+        if labels is not None:
+            b = Borrowed(labels)
+            self.held.append(b)
+            self.data.labels = <const int64_t *>b.view.buf
+        if weights is not None:
+            b = Borrowed(weights)
+            self.held.append(b)
+            self.data.weights = <const double *>b.view.buf
+
+
+cdef class Objective:
+    """A loss with its parameter, and which metrics are wanted."""
+
+    cdef bpfast_objective objective
+    cdef bytes name
+
+    def __cinit__(self, str loss, double parameter, bint labels, bint accuracy=False,
+                  bint errors=False, bint residuals=False):
+        self.name = loss.encode()
+        self.objective.loss = self.name
+        self.objective.parameter = parameter
+        self.objective.labels = labels
+        self.objective.accuracy = accuracy
+        self.objective.errors = errors
+        self.objective.residuals = residuals
+
+
+def loss_value(Data data, output, Objective objective, int itemsize, gradient=None):
+    """Mean loss of `output` rows; its gradient is written into `gradient` when given."""
+    cdef Borrowed held = Borrowed(output), into
+    cdef bpfast_array array
+    cdef bpfast_message message
+    cdef double value
+    cdef void *slope = NULL
+    held.describe(&array)
+    if gradient is not None:
+        into = Borrowed(gradient, True)
+        slope = into.view.buf
+    check(bpfast_loss_value(&data.data, &array, &objective.objective, itemsize, &value, slope,
+                            &message), &message)
+    return value
+
+
+# ---- training runs ---------------------------------------------------------------------------
+
+
+cdef class Run:
+    """One training run over fixed data, or (without data) the low-level calls."""
+
+    cdef bpfast_run *run
+    cdef Net net
+    cdef Data train, validation
+    cdef Objective objective
+    cdef Borrowed rates
+
+    def __cinit__(self, Net net, Data train, Data validation, Objective objective, size_t batch_size,
+                  size_t threads, bint exact_threads=False, bint shuffle=True, bint sweep=False,
+                  bint check_inputs=False, double planned_epochs=1.0):
+        cdef bpfast_config config
+        cdef bpfast_message message
+        cdef bpfast_status status
+        memset(&config, 0, sizeof(config))
+        self.net, self.train, self.validation, self.objective = net, train, validation, objective
+        if train is not None:
+            config.train = train.data
+        if validation is not None:
+            config.validation = validation.data
+        if objective is not None:
+            config.objective = objective.objective
+        config.batch_size = batch_size
+        config.threads = threads
+        config.exact_threads = exact_threads
+        config.shuffle = shuffle
+        config.sweep = sweep
+        config.check_inputs = check_inputs
+        config.planned_epochs = planned_epochs
+        with nogil:
+            status = bpfast_run_new(&self.run, net.net, &config, &message)
+        check(status, &message)
+
+    def __dealloc__(self):
+        bpfast_run_free(self.run)
+
+    @property
+    def threads(self):
+        return bpfast_run_threads(self.run)
+
+    def begin_epoch(self, rates, dict cursor):
+        """`rates`: float64, one or one a batch. `cursor`: {} or what cursor() returned."""
+        cdef bpfast_cursor c
+        memset(&c, 0, sizeof(c))
+        if cursor:
+            c.batch = cursor["batch"]
+            c.scores.loss_sum = cursor["loss_sum"]
+            c.scores.weight_sum = cursor["weight_sum"]
+            c.scores.correct = cursor["correct"]
+            c.scores.squared = cursor["squared"]
+            c.scores.absolute = cursor["absolute"]
+        self.rates = Borrowed(rates)
+        with nogil:
+            bpfast_run_begin_epoch(
+                self.run, <const double *>self.rates.view.buf, self.rates.view.shape[0], &c)
+
+    def steps(self, size_t max_steps, double chunk_seconds, double seconds, clock):
+        """Runs until max_steps, the epoch's end or `seconds` of `clock`; polls signals between
+        chunks. Parameters are current afterwards. Returns whether the epoch is finished."""
+        cdef bpfast_status status = BPFAST_OK
+        cdef c_bool finished = False
+        cdef double chunk = chunk_seconds
+        cdef size_t before = bpfast_run_cursor(self.run).batch, done = 0
+        start = clock() if seconds < INFINITY else 0.0
+        try:
+            while not finished and status == BPFAST_OK and done < max_steps:
+                if seconds < INFINITY:
+                    chunk = min(chunk_seconds, seconds - (clock() - start))
+                    if chunk <= 0 and done > 0:
+                        break
+                with nogil:
+                    status = bpfast_run_steps(self.run, max_steps - done, chunk, &finished)
+                done = bpfast_run_cursor(self.run).batch - before
+                PyErr_CheckSignals()
+        finally:
+            if not finished or status != BPFAST_OK:
+                bpfast_run_unpack(self.run)
+        self.raise_fault(status)
+        return bool(finished)
+
+    cdef int raise_fault(self, bpfast_status status) except -1:
+        cdef bpfast_fault f
+        if status == BPFAST_OK:
+            return 0
+        f = bpfast_run_fault(self.run)
+        raise Fault(
+            "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
+
+    def end_epoch(self):
+        """Returns (penalty, validation scores or None)."""
+        cdef double penalty = 0.0
+        cdef bpfast_scores scores
+        cdef bpfast_status status
+        with nogil:
+            status = bpfast_run_end_epoch(self.run, &penalty, &scores)
+        self.raise_fault(status)
+        return penalty, (None if self.validation is None else _scores(&scores))
+
+    def cursor(self):
+        cdef bpfast_cursor c = bpfast_run_cursor(self.run)
+        return {"batch": c.batch, **_scores(&c.scores)}
+
+    def residuals(self, bint validation):
+        """Sums of squared residuals of each output."""
+        cdef const double *sums = bpfast_run_residuals(self.run, validation)
+        return [sums[j] for j in range(self.net.info.outputs)]
+
+    def restore(self):
+        bpfast_run_restore(self.run)
+
+    # ---- one batch at a time
+
+    def forward(self, x, bint training, out):
+        cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
+        cdef bpfast_array array
+        cdef size_t rows = held.rows()
+        held.describe(&array)
+        with nogil:
+            bpfast_run_forward(self.run, &array, rows, training, result.view.buf)
+
+    def backward(self, dy, bint accumulate, dx=None):
+        cdef Borrowed held = Borrowed(dy), result
+        cdef bpfast_array array
+        cdef void *into = NULL
+        held.describe(&array)
+        if dx is not None:
+            result = Borrowed(dx, True)
+            into = result.view.buf
+        with nogil:
+            bpfast_run_backward(self.run, &array, accumulate, into)
+
+    def loss(self, Data batch):
+        """Returns (data loss, penalty); gradients of their sum are in the net."""
+        cdef double loss = 0.0, penalty = 0.0
+        with nogil:
+            bpfast_run_loss(self.run, &batch.data, &loss, &penalty)
+        return loss, penalty
+
+    def apply(self, double rate):
+        with nogil:
+            bpfast_run_apply(self.run, rate)
+
+
+# ---- random numbers --------------------------------------------------------------------------
+
+
+def permute(out, uint64_t seed, uint32_t stream, uint64_t step=0):
+    """Fills an int64 array with a permutation that (seed, stream, step) determine."""
+    cdef Borrowed held = Borrowed(out, True)
+    bpfast_permutation(<int64_t *>held.view.buf, held.rows(), seed, stream, step)
+
+
+def permutation(size_t n, uint64_t seed, uint32_t stream, uint64_t step=0):
+    """An int64 array with a permutation of range(n) that (seed, stream, step) determine."""
+    import numpy
+    out = numpy.empty(n, numpy.int64)
+    permute(out, seed, stream, step)
+    return out
+
+
+def fill(out, str kind, double a, double b, uint64_t seed, uint32_t stream):
+    """Fills a C-contiguous float array: "uniform" from a to b, "normal" with mean a and standard
+    deviation b, "orthogonal" with gain a, "constant" a."""
+    cdef Borrowed held = Borrowed(out, True)
+    cdef size_t itemsize = held.view.itemsize, n = held.view.len // held.view.itemsize
+    if kind == "orthogonal":
+        if not bpfast_fill_orthogonal(held.view.buf, held.view.shape[0], held.view.shape[1],
+                                      itemsize, a, seed, stream):
+            raise MemoryError(f"orthogonal: {n} weights")
+    elif kind in ("uniform", "normal"):
+        bpfast_fill_random(held.view.buf, n, itemsize, kind == "normal", a, b, seed, stream)
+    elif kind == "constant":
+        out[...] = a
+    else:
+        raise ValueError(f"kind must be uniform, normal, orthogonal or constant, got {kind!r}")

@@ -1,0 +1,229 @@
+/* bpfast.h - the public C interface: networks, training runs, inference.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The only header that the binding reads. No call prints, exits or raises: fallible ones return a
+ * status and fill a message that the caller owns. Sizes are elements unless bytes are named. Arrays
+ * passed in are borrowed for as long as stated; objects are freed by their *_free.
+ */
+#ifndef BPFAST_H
+#define BPFAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    BPFAST_OK,
+    BPFAST_BAD_ARGUMENT, /* message says which */
+    BPFAST_NO_MEMORY,    /* message says how many bytes */
+    BPFAST_NOT_FINITE,   /* loss or weights; see bpfast_fault */
+    BPFAST_BAD_INPUT     /* a NaN or infinity among inputs read on the way */
+} bpfast_status;
+
+typedef struct {
+    char text[256];
+} bpfast_message;
+
+typedef struct bpfast_net bpfast_net;
+typedef struct bpfast_run bpfast_run;
+
+/* ---- tables: names by index, NULL past the end ---- */
+const char *bpfast_activation_name(size_t index);
+const char *bpfast_loss_name(size_t index);
+const char *bpfast_optimizer_rule_name(size_t index);
+const char *bpfast_source_name(size_t index); /* element types of arrays */
+const char *bpfast_isa_name(size_t index);
+bool bpfast_isa_supported(size_t index);
+const char *bpfast_isa_default(void);
+
+/* ---- threads ---- */
+typedef struct {
+    size_t threads, openmp, affinity, quota, cores; /* 0: unknown or unlimited */
+    const char *reason;
+    bool has_openmp;
+} bpfast_threads;
+bpfast_threads bpfast_thread_limits(void);
+
+/* ---- data ---- */
+typedef struct {
+    const void *data;
+    ptrdiff_t row_stride, col_stride; /* bytes; may be negative */
+    size_t source;                    /* index of bpfast_source_name */
+    size_t cols;
+} bpfast_array;
+
+typedef struct {
+    size_t rows;
+    bpfast_array x;
+    bpfast_array y;         /* data NULL when labels are given */
+    const int64_t *labels;  /* [rows], or NULL */
+    const double *weights;  /* [rows], or NULL */
+} bpfast_data;
+
+/* Index of the first row of [rows] with an element that is not finite once rounded to itemsize
+ * bytes, or rows. */
+size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize);
+
+/* ---- networks ---- */
+typedef struct {
+    const char *kind;        /* a row of ops.inc */
+    size_t units;            /* dense */
+    const char *activation;  /* dense */
+    bool use_bias, trainable, non_negative;
+    double rate;             /* dropout; of weights for dense */
+    double l1, l2, bias_l1, bias_l2;
+    double max_norm;         /* 0: none */
+} bpfast_layer;
+
+/* itemsize 4 or 8; isa NULL for the default. */
+bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_t n_layers,
+                             size_t inputs, size_t itemsize, const char *isa, uint64_t seed,
+                             bpfast_message *message);
+void bpfast_net_free(bpfast_net *net);
+
+typedef struct {
+    void *parameters, *gradients, *buffers; /* contiguous; live as long as the net */
+    size_t n_parameters, n_buffers;
+    size_t inputs, outputs, itemsize, n_state; /* n_state: elements of one optimizer slot, packed */
+    const char *isa;
+} bpfast_net_info;
+bpfast_net_info bpfast_net_describe(const bpfast_net *net);
+
+typedef struct {
+    size_t layer, offset, rows, cols; /* in parameters; bias: rows 1 */
+    bool is_bias;
+} bpfast_tensor;
+bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out); /* false past the end */
+
+/* Counters that make random numbers and bias corrections functions of the run's position. */
+typedef struct {
+    uint64_t seed, step, epoch;
+} bpfast_counters;
+bpfast_counters bpfast_net_counters(const bpfast_net *net);
+void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters);
+
+/* Mean and 1/std of the inputs for a first standardize layer, into the buffers. */
+bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, size_t rows,
+                                     bpfast_message *message);
+
+/* ---- optimizers ---- */
+typedef struct {
+    size_t rule; /* index of bpfast_optimizer_rule_name */
+    double learning_rate;
+    double momentum, beta_1, beta_2, epsilon, weight_decay, rho;
+    double eta_minus, eta_plus, step_min, step_max;
+    bool bias_correction;
+    double clip_norm, clip_value; /* 0: off */
+} bpfast_optimizer;
+
+/* Keeps the state when the rule's slots stay, else starts anew. */
+bpfast_status bpfast_net_set_optimizer(bpfast_net *net, const bpfast_optimizer *optimizer,
+                                       bpfast_message *message);
+void bpfast_net_reset_optimizer(bpfast_net *net);
+size_t bpfast_optimizer_slots(size_t rule);
+const char *bpfast_optimizer_slot_names(size_t rule); /* comma-separated */
+/* One slot as an array shaped like the parameters, to or from; false when there is none. */
+bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out);
+bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values);
+
+/* ---- training runs ---- */
+typedef struct {
+    const char *loss;   /* NULL: no loss (low-level calls with own gradients) */
+    double parameter;   /* delta, tau or label smoothing */
+    bool labels;        /* targets are class labels */
+    bool accuracy, errors, residuals; /* metrics wanted: accuracy; mse and mae; r2 */
+} bpfast_objective;
+
+typedef struct {
+    bpfast_data train, validation; /* borrowed while the run lives; rows 0: none */
+    bpfast_objective objective;
+    size_t batch_size;
+    size_t threads;        /* most threads */
+    bool exact_threads;    /* use just that many: for tests of oversubscription */
+    bool shuffle;
+    bool sweep;            /* gradients go through GRAD even where they could be fused */
+    bool check_inputs;     /* look for NaN and infinities while gathering */
+    double planned_epochs; /* how much work is coming: threads are woken only for enough of it */
+} bpfast_config;
+
+bpfast_status bpfast_run_new(bpfast_run **out, bpfast_net *net, const bpfast_config *config,
+                             bpfast_message *message);
+void bpfast_run_free(bpfast_run *run);
+size_t bpfast_run_threads(const bpfast_run *run);
+
+/* Bytes that a run over this batch size needs beside the data; false on overflow. */
+bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, size_t slots,
+                       size_t *persist, size_t *state, size_t *work);
+
+typedef struct {
+    double loss_sum, weight_sum;      /* sums over rows: loss is their quotient */
+    double correct, squared, absolute;
+} bpfast_scores;
+
+/* Where an epoch stands: enough to continue it elsewhere with the same bits. */
+typedef struct {
+    size_t batch;         /* steps done */
+    bpfast_scores scores; /* so far */
+} bpfast_cursor;
+
+/* Packs weights, draws the order. rates: one learning rate, or one for each batch of the epoch;
+ * borrowed until the epoch ends. cursor: where to start. */
+void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates,
+                            const bpfast_cursor *cursor);
+/* Up to max_steps steps, stopping soon after `seconds`. *finished: the epoch has no more batches. */
+bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished);
+/* Makes parameters current again (also in mid-epoch). */
+void bpfast_run_unpack(bpfast_run *run);
+bpfast_cursor bpfast_run_cursor(const bpfast_run *run);
+/* Penalty of the regularizers, scores of the validation data, and whether all weights are finite. */
+bpfast_status bpfast_run_end_epoch(bpfast_run *run, double *penalty, bpfast_scores *validation);
+/* Sums of squared residuals per output [outputs], so far in the epoch, and of the validation data. */
+const double *bpfast_run_residuals(const bpfast_run *run, bool validation);
+/* Parameters as they were when the last epoch began. */
+void bpfast_run_restore(bpfast_run *run);
+
+typedef struct {
+    size_t layer, batch, row;
+} bpfast_fault;
+bpfast_fault bpfast_run_fault(const bpfast_run *run); /* after NOT_FINITE or BAD_INPUT */
+
+/* ---- one batch at a time: runs made with train.rows 0; rows <= batch_size ---- */
+/* out [rows][outputs] row-major. */
+bpfast_status bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, bool training,
+                                 void *out);
+/* Gradients of the last forward's rows; dx [rows][inputs] row-major, or NULL. */
+void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulate, void *dx);
+/* Forward, loss and backward at once; *loss is the data term, *penalty beside it. */
+bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *batch, double *loss, double *penalty);
+/* One step of the net's optimizer from its gradients. */
+void bpfast_run_apply(bpfast_run *run, double rate);
+
+/* ---- inference: any number of threads may call these at once ---- */
+bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
+                             size_t threads, bool exact_threads, bpfast_message *message);
+/* residuals [outputs] or NULL. */
+bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
+                              const bpfast_objective *objective, size_t threads,
+                              bpfast_scores *scores, double *residuals, bpfast_message *message);
+double bpfast_penalty(const bpfast_net *net);
+/* One loss over plain rows: *value is the mean; gradient [rows][cols] or NULL. itemsize 4 or 8. */
+bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *output,
+                                const bpfast_objective *objective, size_t itemsize, double *value,
+                                void *gradient, bpfast_message *message);
+
+/* ---- plan, as text ---- */
+/* One line on step `index` of the plan for this batch size; false past the end. */
+bool bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index, char *text,
+                          size_t size);
+
+/* ---- random numbers and functions ---- */
+double bpfast_cos(double x); /* our own, for schedules: the same bits on every machine */
+void bpfast_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, uint64_t step);
+/* kind: 0 uniform from a to b; 1 normal with mean a and deviation b. */
+void bpfast_fill_random(void *out, size_t n, size_t itemsize, int kind, double a, double b,
+                        uint64_t seed, uint32_t stream);
+/* Random rotation, row-major [rows][cols]; false without memory. */
+bool bpfast_fill_orthogonal(void *out, size_t rows, size_t cols, size_t itemsize, double gain,
+                            uint64_t seed, uint32_t stream);
+
+#endif

@@ -1,0 +1,237 @@
+/* gemm.tmpl.h - matrix products on panels: every output element one ascending chain of FMAs.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Parameters: the vocabulary of simd_<isa>.h, BP_NV vectors a panel row, BP_MR rows a tile.
+ *
+ * A tile of up to BP_MR x BP_NV vectors of c stays in registers while p runs over k:
+ *
+ *                    b[p] (BP_NV vectors)
+ *      a(0,p)   [ c00  c01 ]     for each p: load b[p]; for each row i broadcast a(i,p);
+ *      a(1,p)   [ c10  c11 ]                 c(i) = fma(a(i,p), b[p], c(i))
+ *      ...         ...
+ *
+ * a(i, p) stands at a[i * NR + p] inside one panel when rows are samples (gemm_rows), and at
+ * a[p * NR + i] when columns are (gemm_block, the weight gradient): both read panels in place.
+ * Tiles are instantiated for every height and width by constant propagation; each loop over the
+ * accumulators must unroll, or they live in memory and the tile runs at a third of its speed.
+ */
+#define BP_UNROLL _Pragma("GCC unroll 32")
+
+BP_INLINE void tile_start(vec acc[BP_MR][BP_NV], const real *c, const real *bias, bp_start start,
+                          int mr, int nv)
+{
+    BP_UNROLL for (int i = 0; i < mr; ++i)
+    {
+        BP_UNROLL for (int v = 0; v < nv; ++v)
+        {
+            acc[i][v] = start == BP_FROM_C      ? v_load(c + i * BP_NR + v * BP_VL)
+                        : start == BP_FROM_BIAS ? v_load(bias + v * BP_VL)
+                                                : v_zero();
+        }
+    }
+}
+
+/* One p: acc(i) += a[i * step] * b. */
+BP_INLINE void tile_fma(vec acc[BP_MR][BP_NV], const real *a, size_t step, const real *b, int mr,
+                        int nv)
+{
+    vec bv[BP_NV];
+    BP_UNROLL for (int v = 0; v < nv; ++v) bv[v] = v_load(b + v * BP_VL);
+    BP_UNROLL for (int i = 0; i < mr; ++i)
+    {
+        const vec ai = v_set1(a[(size_t)i * step]);
+        BP_UNROLL for (int v = 0; v < nv; ++v) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+    }
+}
+
+BP_INLINE void tile_end(real *c, vec acc[BP_MR][BP_NV], bool relu, int mr, int nv)
+{
+    BP_UNROLL for (int i = 0; i < mr; ++i)
+    {
+        BP_UNROLL for (int v = 0; v < nv; ++v)
+        {
+            const vec r = relu ? v_max(v_zero(), acc[i][v]) : acc[i][v]; /* NaN stays NaN */
+            v_store(c + i * BP_NR + v * BP_VL, r);
+        }
+    }
+}
+
+BP_INLINE void rows_tile(real *c, const real *a, const real *b, const real *bias, size_t k,
+                         size_t a_stride, bp_start start, bool relu, int mr, int nv)
+{
+    vec acc[BP_MR][BP_NV];
+    tile_start(acc, c, bias, start, mr, nv);
+    for (; k >= BP_NR; k -= BP_NR, a += a_stride, b += BP_NR * BP_NR) {
+        _Pragma("GCC unroll 4") for (size_t p = 0; p < BP_NR; ++p)
+            tile_fma(acc, a + p, BP_NR, b + p * BP_NR, mr, nv);
+    }
+    for (size_t p = 0; p < k; ++p) tile_fma(acc, a + p, BP_NR, b + p * BP_NR, mr, nv);
+    tile_end(c, acc, relu, mr, nv);
+}
+
+BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_start start, int mr,
+                          int nv)
+{
+    vec acc[BP_MR][BP_NV];
+    tile_start(acc, c, c, start, mr, nv);
+    _Pragma("GCC unroll 4") for (size_t p = 0; p < m; ++p)
+        tile_fma(acc, a + p * BP_NR, 1, b + p * BP_NR, mr, nv);
+    tile_end(c, acc, false, mr, nv);
+}
+
+typedef void rows_fn(real *c, const real *a, const real *b, const real *bias, size_t k,
+                     size_t a_stride, bp_start start, bool relu);
+typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start start);
+
+#define BP_TILE(mr, nv)                                                                           \
+    static void rows_##mr##x##nv(real *c, const real *a, const real *b, const real *bias,          \
+                                 size_t k, size_t a_stride, bp_start start, bool relu)             \
+    {                                                                                              \
+        rows_tile(c, a, b, bias, k, a_stride, start, relu, mr, nv);                                \
+    }                                                                                              \
+    static void block_##mr##x##nv(real *c, const real *a, const real *b, size_t m, bp_start start) \
+    {                                                                                              \
+        block_tile(c, a, b, m, start, mr, nv);                                                     \
+    }
+
+#if BP_VL == 1
+#define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv)
+#elif defined(__AVX512F__)
+#define BP_HEIGHTS(X, nv)                                                                  \
+    X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) \
+        X(11, nv) X(12, nv)
+#elif defined(__aarch64__)
+#define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
+#else
+#define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv)
+#endif
+#if BP_VL == 1
+#define BP_WIDTHS(X) X(1) X(2) X(3) X(4)
+#else
+#define BP_WIDTHS(X) X(1) X(2)
+#endif
+
+#define BP_DEFINE(nv) BP_HEIGHTS(BP_TILE, nv)
+BP_WIDTHS(BP_DEFINE)
+#undef BP_DEFINE
+
+#define BP_ROWS_NAME(mr, nv) rows_##mr##x##nv,
+#define BP_BLOCK_NAME(mr, nv) block_##mr##x##nv,
+#define BP_ROWS_LINE(nv) {BP_HEIGHTS(BP_ROWS_NAME, nv)},
+#define BP_BLOCK_LINE(nv) {BP_HEIGHTS(BP_BLOCK_NAME, nv)},
+static rows_fn *const rows_tiles[BP_NV][BP_MR] = {BP_WIDTHS(BP_ROWS_LINE)};
+static block_fn *const block_tiles[BP_NV][BP_MR] = {BP_WIDTHS(BP_BLOCK_LINE)};
+
+/* m rows are cut into the fewest tiles, as equal as they can be: 8 rows are 4 + 4, not 6 + 2. */
+static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias, size_t m, size_t k,
+                      size_t n, size_t a_stride, bp_start start, bool relu)
+{
+    real *c = c_;
+    const real *a = a_;
+    rows_fn *const *tiles = rows_tiles[bp_ceil_div(n, BP_VL) - 1];
+    for (size_t left = bp_ceil_div(m, BP_MR); left > 0; --left) {
+        const size_t height = bp_ceil_div(m, left);
+        tiles[height - 1](c, a, b, bias, k, a_stride, start, relu);
+        c += height * BP_NR;
+        a += height * BP_NR;
+        m -= height;
+    }
+}
+
+static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t rows, size_t n,
+                       bp_start start)
+{
+    real *c = c_;
+    const real *a = a_;
+    block_fn *const *tiles = block_tiles[bp_ceil_div(n, BP_VL) - 1];
+    for (size_t left = bp_ceil_div(rows, BP_MR); left > 0; --left) {
+        const size_t height = bp_ceil_div(rows, left);
+        tiles[height - 1](c, a, b, m, start);
+        c += height * BP_NR;
+        a += height;
+        rows -= height;
+    }
+}
+
+/* One row against row-major w: y stays in L1 and meets eight rows of w at a time. */
+enum { BP_GEMV_ROWS = 8 };
+
+BP_INLINE vec gemv_lanes(vec y, const real *x, const real *w, size_t n, size_t k, size_t lanes)
+{
+    for (size_t p = 0; p < k; ++p) {
+        const vec wp = lanes == BP_VL ? v_load(w + p * n) : v_load_n(w + p * n, lanes);
+        y = v_fma(v_set1(x[p]), wp, y);
+    }
+    return y;
+}
+
+static void gemv(void *y_, const void *x_, const void *w_, const void *bias, size_t k, size_t n)
+{
+    real *y = y_;
+    const real *x = x_, *w = w_;
+    if (bias)
+        memcpy(y, bias, n * sizeof(real));
+    else
+        memset(y, 0, n * sizeof(real));
+    for (size_t p = 0; p < k; p += BP_GEMV_ROWS) {
+        const size_t rows = bp_min(BP_GEMV_ROWS, k - p);
+        size_t j = 0;
+        if (rows == BP_GEMV_ROWS) {
+            for (; j + BP_VL <= n; j += BP_VL)
+                v_store(y + j, gemv_lanes(v_load(y + j), x + p, w + p * n + j, n, BP_GEMV_ROWS, BP_VL));
+        }
+        for (; j < n; j += BP_VL) {
+            const size_t lanes = bp_min(BP_VL, n - j);
+            const vec start = lanes == BP_VL ? v_load(y + j) : v_load_n(y + j, lanes);
+            const vec end = gemv_lanes(start, x + p, w + p * n + j, n, rows, lanes);
+            if (lanes == BP_VL)
+                v_store(y + j, end);
+            else
+                v_store_n(y + j, end, lanes);
+        }
+    }
+}
+
+/* Row-major [rows][cols] into panels; the padding lanes of the last panel become zero. */
+static void pack(void *dst_, const void *src_, size_t rows, size_t cols, size_t lds, size_t stride)
+{
+    real *dst = dst_;
+    const real *src = src_;
+    for (size_t j = 0; j < cols; j += BP_NR, dst += stride) {
+        const size_t width = bp_min(BP_NR, cols - j);
+        for (size_t i = 0; i < rows; ++i) {
+            memcpy(dst + i * BP_NR, src + i * lds + j, width * sizeof(real));
+            memset(dst + i * BP_NR + width, 0, (BP_NR - width) * sizeof(real));
+        }
+    }
+}
+
+static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_t ldd, size_t stride)
+{
+    real *dst = dst_;
+    const real *src = src_;
+    for (size_t j = 0; j < cols; j += BP_NR, src += stride) {
+        const size_t width = bp_min(BP_NR, cols - j);
+        for (size_t i = 0; i < rows; ++i)
+            memcpy(dst + i * ldd + j, src + i * BP_NR, width * sizeof(real));
+    }
+}
+
+static void transpose_block(void *dst_, const void *src_)
+{
+    real *dst = dst_;
+    const real *src = src_;
+    for (size_t i = 0; i < BP_NR; i += BP_VL) {
+        for (size_t j = 0; j < BP_NR; j += BP_VL)
+            v_transpose(dst + j * BP_NR + i, BP_NR, src + i * BP_NR + j, BP_NR);
+    }
+}
+
+#undef BP_TILE
+#undef BP_HEIGHTS
+#undef BP_WIDTHS
+#undef BP_ROWS_NAME
+#undef BP_BLOCK_NAME
+#undef BP_ROWS_LINE
+#undef BP_BLOCK_LINE
+#undef BP_UNROLL

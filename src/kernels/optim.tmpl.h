@@ -1,0 +1,195 @@
+/* optim.tmpl.h - update rules on n parameters, and what happens to gradients before them.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * opt_<name>(w, g, s0, s1, args, n): one step of the rule; s0 and s1 are its state slots (NULL where
+ * optimizers.inc says it has fewer). Scalars come ready from prim/optim.c, computed in double from
+ * the step number alone. Parameters: the vocabulary.
+ */
+
+/* rule(w, g, &a, &b, k) returns the new w; a and b are the state. */
+#define BP_RULE(name, slots)                                                                    \
+    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                      \
+                           const bp_optim_args *args, size_t n)                                 \
+    {                                                                                           \
+        real *w = w_, *s0 = s0_, *s1 = s1_;                                                     \
+        const real *g = g_;                                                                     \
+        const rule_scalars k = rule_load(args);                                                 \
+        (void)s0;                                                                               \
+        (void)s1;                                                                               \
+        for (size_t i = 0; i < n; i += BP_VL) {                                                 \
+            vec a = v_zero(), b = v_zero();                                                     \
+            if ((slots) > 0) a = load_part(s0 + i, n - i);                                      \
+            if ((slots) > 1) b = load_part(s1 + i, n - i);                                      \
+            const vec next = name##_rule(load_part(w + i, n - i), load_part(g + i, n - i), &a,  \
+                                         &b, &k);                                               \
+            store_part(w + i, next, n - i);                                                     \
+            if ((slots) > 0) store_part(s0 + i, a, n - i);                                      \
+            if ((slots) > 1) store_part(s1 + i, b, n - i);                                      \
+        }                                                                                       \
+    }
+
+typedef struct {
+    vec rate, correction, beta_1, rest_1, beta_2, rest_2, epsilon, decay;
+    vec eta_minus, eta_plus, step_min, step_max;
+} rule_scalars;
+
+BP_INLINE rule_scalars rule_load(const bp_optim_args *a)
+{
+    return (rule_scalars){
+        .rate = c_(a->rate),
+        .correction = c_(a->correction),
+        .beta_1 = c_(a->beta_1),
+        .rest_1 = c_(1.0 - a->beta_1),
+        .beta_2 = c_(a->beta_2),
+        .rest_2 = c_(1.0 - a->beta_2),
+        .epsilon = c_(a->epsilon),
+        .decay = c_(a->decay),
+        .eta_minus = c_(a->eta_minus),
+        .eta_plus = c_(a->eta_plus),
+        .step_min = c_(a->step_min),
+        .step_max = c_(a->step_max),
+    };
+}
+
+BP_INLINE vec sgd_rule(vec w, vec g, vec *a, vec *b, const rule_scalars *k)
+{
+    (void)a;
+    (void)b;
+    return v_fnma(k->rate, g, w);
+}
+BP_RULE(sgd, 0)
+
+/* v = mu v + lr g; w -= v */
+BP_INLINE vec momentum_rule(vec w, vec g, vec *v, vec *b, const rule_scalars *k)
+{
+    (void)b;
+    *v = v_fma(k->beta_1, *v, v_mul(k->rate, g));
+    return v_sub(w, *v);
+}
+BP_RULE(momentum, 1)
+
+/* The same v; w -= mu v + lr g (Sutskever et al. 2013, in the variables of the look-ahead point). */
+BP_INLINE vec nesterov_rule(vec w, vec g, vec *v, vec *b, const rule_scalars *k)
+{
+    const vec pull = v_mul(k->rate, g);
+    (void)b;
+    *v = v_fma(k->beta_1, *v, pull);
+    return v_sub(w, v_fma(k->beta_1, *v, pull));
+}
+BP_RULE(nesterov, 1)
+
+/* Kingma & Ba 2014, Algorithm 1; decay is AdamW's factor (Loshchilov & Hutter 2019), else 1. */
+BP_INLINE vec adam_rule(vec w, vec g, vec *m, vec *v, const rule_scalars *k)
+{
+    *m = v_fma(k->beta_1, *m, v_mul(k->rest_1, g));
+    *v = v_fma(k->beta_2, *v, v_mul(v_mul(k->rest_2, g), g));
+    const vec root = v_fma(v_sqrt(*v), k->correction, k->epsilon);
+    return v_sub(v_mul(w, k->decay), v_div(v_mul(k->rate, *m), root));
+}
+BP_RULE(adam, 2)
+
+BP_INLINE vec rmsprop_rule(vec w, vec g, vec *s, vec *b, const rule_scalars *k)
+{
+    (void)b;
+    *s = v_fma(k->beta_1, *s, v_mul(v_mul(k->rest_1, g), g));
+    return v_sub(w, v_div(v_mul(k->rate, g), v_add(v_sqrt(*s), k->epsilon)));
+}
+BP_RULE(rmsprop, 1)
+
+BP_INLINE vec adagrad_rule(vec w, vec g, vec *s, vec *b, const rule_scalars *k)
+{
+    (void)b;
+    *s = v_fma(g, g, *s);
+    return v_sub(w, v_div(v_mul(k->rate, g), v_add(v_sqrt(*s), k->epsilon)));
+}
+BP_RULE(adagrad, 1)
+
+/* Riedmiller & Braun 1993: a step of its own for each weight; after a change of sign the step
+ * shrinks and this gradient is forgotten. The sign of the product is taken from signs: a product of
+ * two small gradients would underflow to zero. */
+BP_INLINE vec rprop_rule(vec w, vec g, vec *last, vec *step, const rule_scalars *k)
+{
+    const vec turn = v_mul(sign(g), sign(*last));
+    const vec longer = v_min(v_mul(*step, k->eta_plus), k->step_max);
+    const vec shorter = v_max(v_mul(*step, k->eta_minus), k->step_min);
+    const vmask same = v_lt(v_zero(), turn), turned = v_lt(turn, v_zero());
+    *step = v_select(same, longer, v_select(turned, shorter, *step));
+    *last = v_select(turned, v_zero(), g);
+    return v_fnma(sign(*last), *step, w);
+}
+BP_RULE(rprop, 2)
+
+/* Chen et al. 2023: the sign of an interpolation, with decoupled decay. */
+BP_INLINE vec lion_rule(vec w, vec g, vec *m, vec *b, const rule_scalars *k)
+{
+    const vec c = v_fma(k->beta_1, *m, v_mul(k->rest_1, g));
+    (void)b;
+    *m = v_fma(k->beta_2, *m, v_mul(k->rest_2, g));
+    return v_fnma(k->rate, sign(c), v_mul(w, k->decay));
+}
+BP_RULE(lion, 1)
+#undef BP_RULE
+
+/* The gradient of l1 |w| + l2/2 w^2; the slope of |w| at 0 is 0. */
+static void add_penalty(void *g_, const void *w_, double l1, double l2, size_t n)
+{
+    real *g = g_;
+    const real *w = w_;
+    const vec k1 = c_(l1), k2 = c_(l2);
+    for (size_t i = 0; i < n; i += BP_VL) {
+        const vec wi = load_part(w + i, n - i);
+        const vec sum_2 = v_fma(k2, wi, load_part(g + i, n - i));
+        store_part(g + i, v_fma(k1, sign(wi), sum_2), n - i);
+    }
+}
+
+static void clip(void *g_, double limit, size_t n)
+{
+    real *g = g_;
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(g + i, clamp(load_part(g + i, n - i), -limit, limit), n - i);
+}
+
+static void scale(void *x_, double factor, size_t n)
+{
+    real *x = x_;
+    const vec f = c_(factor);
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(x + i, v_mul(load_part(x + i, n - i), f), n - i);
+}
+
+/* a[m][n] row-major, column j times factors[j] */
+static void scale_columns(void *a_, const void *factors_, size_t m, size_t n)
+{
+    real *a = a_;
+    const real *factors = factors_;
+    for (size_t i = 0; i < m; ++i)
+        for (size_t j = 0; j < n; ++j) a[i * n + j] *= factors[j];
+}
+
+static void add(void *y_, const void *x_, size_t n)
+{
+    real *y = y_;
+    const real *x = x_;
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(y + i, v_add(load_part(y + i, n - i), load_part(x + i, n - i)), n - i);
+}
+
+static void non_negative(void *w_, size_t n)
+{
+    real *w = w_;
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(w + i, v_max(v_zero(), load_part(w + i, n - i)), n - i);
+}
+
+static void fill(void *x_, double value, size_t n)
+{
+    real *x = x_;
+    for (size_t i = 0; i < n; ++i) x[i] = (real)value;
+}
+
+static void convert(void *x_, const double *values, size_t n)
+{
+    real *x = x_;
+    for (size_t i = 0; i < n; ++i) x[i] = (real)values[i];
+}

@@ -1,0 +1,107 @@
+/* rng.tmpl.h - counter-based random numbers: Philox-4x32-10 (Salmon et al. 2011).
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A draw is a function of (seed, stream, step, index) alone. Key: the seed, with the high half of the
+ * step mixed in. Counter: (index low, index high or row, step low, stream). Integers, so every ISA row gives the
+ * same words; loops over BP_PHILOX_WIDE counters at once are left to the compiler's vectoriser.
+ * Parameters: the vocabulary and vmath.h (for normal).
+ */
+enum { BP_PHILOX_WIDE = 16, BP_PHILOX_ROUNDS = 10 };
+
+typedef struct {
+    uint32_t word[4][BP_PHILOX_WIDE];
+} philox_block;
+
+BP_INLINE void philox(philox_block *x, const bp_rng_key *key)
+{
+    const uint64_t mixed = key->seed ^ ((key->step >> 32) * UINT64_C(0x9E3779B97F4A7C15));
+    uint32_t k0 = (uint32_t)mixed, k1 = (uint32_t)(mixed >> 32);
+    for (int round = 0; round < BP_PHILOX_ROUNDS; ++round) {
+        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+            const uint64_t p0 = (uint64_t)0xD2511F53u * x->word[0][i];
+            const uint64_t p1 = (uint64_t)0xCD9E8D57u * x->word[2][i];
+            const uint32_t w1 = x->word[1][i], w3 = x->word[3][i];
+            x->word[0][i] = (uint32_t)(p1 >> 32) ^ w1 ^ k0;
+            x->word[1][i] = (uint32_t)p1;
+            x->word[2][i] = (uint32_t)(p0 >> 32) ^ w3 ^ k1;
+            x->word[3][i] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+static void mask_rows(uint8_t *mask, const bp_rng_key *key, size_t row, size_t col, size_t m,
+                      double rate)
+{
+    const uint64_t drop_below = (uint64_t)(rate * 4294967296.0); /* of 2^32 equally likely words */
+    const size_t counters = BP_NR / 4, total = m * counters;
+    for (size_t first = 0; first < total; first += BP_PHILOX_WIDE) {
+        const size_t count = bp_min(BP_PHILOX_WIDE, total - first);
+        philox_block x;
+        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+            x.word[0][i] = (uint32_t)(col / 4 + (first + i) % counters);
+            x.word[1][i] = (uint32_t)(row + (first + i) / counters);
+            x.word[2][i] = (uint32_t)key->step;
+            x.word[3][i] = key->stream;
+        }
+        philox(&x, key);
+        for (size_t i = 0; i < count; ++i)
+            for (size_t w = 0; w < 4; ++w) mask[(first + i) * 4 + w] = x.word[w][i] >= drop_below;
+    }
+}
+
+/* Kept elements times factor, the others zero. */
+static void mask_apply(void *y_, const void *x_, const uint8_t *mask, double factor, size_t n)
+{
+    real *y = y_;
+    const real *x = x_, f = (real)factor;
+    for (size_t i = 0; i < n; ++i) y[i] = mask[i] ? x[i] * f : (real)0;
+}
+
+#if BP_F64
+/* Two doubles a counter, from its index first / 2, ...: the middle of one of 2^52 equal steps. */
+static void uniform(double *out, const bp_rng_key *key, size_t first, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        philox_block x;
+        const size_t start = (first + done) / 2, skip = (first + done) % 2;
+        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+            x.word[0][i] = (uint32_t)(start + i);
+            x.word[1][i] = (uint32_t)((uint64_t)(start + i) >> 32);
+            x.word[2][i] = (uint32_t)key->step;
+            x.word[3][i] = key->stream;
+        }
+        philox(&x, key);
+        for (size_t j = skip; j < 2 * (size_t)BP_PHILOX_WIDE && done < n; ++j, ++done) {
+            const uint64_t bits = (uint64_t)x.word[j % 2 * 2][j / 2] << 32 | x.word[j % 2 * 2 + 1][j / 2];
+            out[done] = ((double)(bits >> 12) + 0.5) * 0x1p-52;
+        }
+    }
+}
+
+/* Box & Muller 1958 on the pairs (2i, 2i + 1) of uniform: r cos a, r sin a. */
+static void normal(double *out, const bp_rng_key *key, size_t first, size_t n)
+{
+    for (size_t done = 0; done < n; done += 2) {
+        double pair[2], lane[BP_VL];
+        vec s, c;
+        uniform(pair, key, first + done, 2);
+        const vec radius = v_sqrt(v_mul(v_set1(-2), vm_log(v_set1(pair[0]))));
+        vm_sincos(v_set1(6.283185307179586476925 * pair[1]), &s, &c);
+        v_store(lane, v_mul(radius, c));
+        out[done] = lane[0];
+        v_store(lane, v_mul(radius, s));
+        if (done + 1 < n) out[done + 1] = lane[0];
+    }
+}
+
+static double cosine(double x)
+{
+    double lane[BP_VL];
+    vec s, c;
+    vm_sincos(v_set1(x), &s, &c);
+    v_store(lane, c);
+    return lane[0];
+}
+#endif

@@ -1,0 +1,99 @@
+/* table.tmpl.h - all kernels of one ISA row and dtype, and the table that names them.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Parameters: BP_ISA (row name), BP_F64 (0 or 1), and a simd_<isa>.h included before.
+ */
+#if !defined(BP_ISA) || !defined(BP_F64) || !defined(BP_VL)
+#error "table.tmpl.h needs BP_ISA, BP_F64 and a simd header"
+#endif
+
+#include <string.h>
+
+#include "kernels.h"
+#include "vmath.h"
+
+/* Panel width in vectors and tile height in rows: as many accumulators as registers allow, beside
+ * one vector of b for each column vector and one broadcast of a. */
+#if BP_VL == 1
+enum { BP_NV = 4, BP_MR = 2 }; /* small and odd on purpose: the reference has another tile shape */
+#elif defined(__AVX512F__)
+enum { BP_NV = 2, BP_MR = 12 }; /* 24 accumulators of 32 registers */
+#elif defined(__aarch64__)
+enum { BP_NV = 2, BP_MR = 8 }; /* 16 of 32 */
+#else
+enum { BP_NV = 2, BP_MR = 6 }; /* 12 of 16 */
+#endif
+enum { BP_NR = BP_NV * BP_VL };
+
+#include "gemm.tmpl.h"
+#include "reduce.tmpl.h"
+#include "activations.tmpl.h"
+#include "loss.tmpl.h"
+#include "optim.tmpl.h"
+#include "rng.tmpl.h"
+#include "gather.tmpl.h"
+
+#define BP_TABLE_(isa, bits) bp_kernels_##isa##_##bits
+#define BP_TABLE(isa, bits) BP_TABLE_(isa, bits)
+#define BP_STR_(x) #x
+#define BP_STR(x) BP_STR_(x)
+#if BP_F64
+#define BP_BITS f64
+#else
+#define BP_BITS f32
+#endif
+
+extern const bp_kernels BP_TABLE(BP_ISA, BP_BITS);
+const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
+    .isa = BP_STR(BP_ISA),
+    .size = sizeof(real),
+    .vl = BP_VL,
+    .nr = BP_NR,
+    .mr = BP_MR,
+    .gemm_rows = gemm_rows,
+    .gemm_block = gemm_block,
+    .gemv = gemv,
+    .pack = pack,
+    .unpack = unpack,
+    .transpose_block = transpose_block,
+#define BP_ACTIVATION(name, saved) .act[BP_ACT_##name] = act_##name, .grad[BP_ACT_##name] = grad_##name,
+#include "activations.inc"
+#undef BP_ACTIVATION
+    .softmax = softmax,
+    .softmax_grad = softmax_grad,
+#define BP_OPTIMIZER(name, slots, slot_names) .optim[BP_OPT_##name] = opt_##name,
+#include "optimizers.inc"
+#undef BP_OPTIMIZER
+    .add_penalty = add_penalty,
+    .clip = clip,
+    .scale = scale,
+    .scale_columns = scale_columns,
+    .add = add,
+    .non_negative = non_negative,
+    .fill = fill,
+    .convert = convert,
+#define BP_LOSS(name, fused, labels) .loss[BP_LOSS_##name] = loss_##name,
+#include "losses.inc"
+#undef BP_LOSS
+    .argmax = argmax,
+    .matches = matches,
+    .add_residuals = add_residuals,
+    .row_errors = row_errors,
+    .sum = sum,
+    .sum_squares = sum_squares,
+    .sum_abs = sum_abs,
+    .all_finite = all_finite,
+    .col_sums = col_sums,
+    .col_squares = col_squares,
+    .col_limit = col_limit,
+    .mask_rows = mask_rows,
+    .mask_apply = mask_apply,
+#define BP_SOURCE(name, ctype, mid, value) .gather[BP_SOURCE_##name] = gather_##name,
+#include "sources.inc"
+#undef BP_SOURCE
+#if BP_F64
+    .uniform = uniform,
+    .normal = normal,
+    .cosine = cosine,
+#endif
+};

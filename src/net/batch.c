@@ -1,0 +1,120 @@
+/* batch.c - rows of the caller's arrays become the batch's panels; row numbers become scores.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#include "net.h"
+
+void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *rows, size_t first,
+               size_t count, bp_panels to, const void *mean, const void *scale)
+{
+    const bp_gather_args args = {.data = array->data,
+                                 .row_stride = array->row_stride,
+                                 .col_stride = array->col_stride,
+                                 .rows = rows,
+                                 .first = first,
+                                 .mean = mean,
+                                 .scale = scale};
+    k->gather[array->source](to.data, &args, count, array->cols, to.stride);
+}
+
+void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows, size_t first,
+                      bp_panels to, size_t row0, size_t count)
+{
+    const bp_panels at = {bp_panel(net->k, to, 0, row0), to.stride};
+    bp_gather(net->k, x, rows, first, count, at, bp_net_mean(net), bp_net_scale(net));
+}
+
+bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0, size_t rows)
+{
+    for (size_t j = 0; j < bp_panel_count(k, cols); ++j) {
+        const size_t width = bp_panel_width(k, cols, j);
+        if (width == k->nr) {
+            if (!k->all_finite(bp_panel(k, m, j, row0), rows * k->nr)) return false;
+            continue;
+        }
+        for (size_t r = row0; r < row0 + rows; ++r) /* padding lanes do not count */
+            if (!k->all_finite(bp_panel(k, m, j, r), width)) return false;
+    }
+    return true;
+}
+
+size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
+{
+    enum { COLS = 64 };
+    const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
+    _Alignas(BP_ALIGN) char room[2 * COLS * sizeof(double)];
+    const bp_panels m = {room, k->nr}; /* one row: panels follow each other */
+    for (size_t r = 0; r < rows; ++r) {
+        for (size_t c = 0; c < x->cols; c += COLS) {
+            bpfast_array part = *x;
+            part.cols = bp_min(COLS, x->cols - c);
+            part.data = (const char *)x->data + (ptrdiff_t)c * x->col_stride;
+            bp_gather(k, &part, NULL, r, 1, m, NULL, NULL);
+            if (!k->all_finite(room, part.cols)) return r;
+        }
+    }
+    return rows;
+}
+
+double bp_weight_sum(const bpfast_data *data, const int64_t *rows, size_t first, size_t count)
+{
+    double total = 0;
+    if (!data->weights) return (double)count;
+    for (size_t i = 0; i < count; ++i) total += data->weights[rows ? (size_t)rows[i] : first + i];
+    return total;
+}
+
+void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_targets *targets,
+                   size_t rows)
+{
+    for (size_t r = 0; r < rows; ++r) {
+        const double w = targets->weights ? targets->weights[bp_target_row(targets, r)] : 1.0;
+        scores->weight_sum += w;
+        scores->loss_sum += w * stats[r].loss;
+        scores->correct += w * stats[r].correct;
+        scores->squared += w * stats[r].squared;
+        scores->absolute += w * stats[r].absolute;
+    }
+}
+
+void bpfast_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, uint64_t step)
+{
+    bp_permutation(out, n, seed, stream, step);
+}
+
+double bpfast_cos(double x)
+{
+    return bp_kernels_get(bp_isa_default(), sizeof(double))->cosine(x);
+}
+
+void bpfast_fill_random(void *out, size_t n, size_t itemsize, int kind, double a, double b,
+                        uint64_t seed, uint32_t stream)
+{
+    const size_t isa = bp_isa_default();
+    const bp_fpmode mode = bp_fpmode_enter();
+    bp_fill_random(bp_kernels_get(isa, itemsize), bp_kernels_get(isa, sizeof(double)), out, n, kind == 1,
+                   a, b, seed, BP_STREAM_INIT + stream);
+    bp_fpmode_leave(mode);
+}
+
+/* The longer side's columns are made orthonormal; a wide matrix is drawn as its transpose. */
+bool bpfast_fill_orthogonal(void *out, size_t rows, size_t cols, size_t itemsize, double gain,
+                            uint64_t seed, uint32_t stream)
+{
+    const size_t isa = bp_isa_default(), tall = bp_max(rows, cols), narrow = bp_min(rows, cols);
+    const bp_kernels *k = bp_kernels_get(isa, itemsize), *k64 = bp_kernels_get(isa, sizeof(double));
+    bp_layout layout = {0};
+    bp_layout_add(&layout, tall * narrow, sizeof(double));
+    double *a = layout.overflow ? NULL : bp_arena_new(layout.size);
+    if (!a) return false;
+    const bp_fpmode mode = bp_fpmode_enter();
+    bp_fill_random(k64, k64, a, tall * narrow, true, 0, 1, seed, BP_STREAM_INIT + stream);
+    bp_orthogonal(a, tall, narrow, gain);
+    for (size_t i = 0; i < rows; ++i)
+        for (size_t j = 0; j < cols; ++j) {
+            const double value = rows >= cols ? a[i * narrow + j] : a[j * narrow + i];
+            k->convert(bp_at(out, i * cols + j, itemsize), &value, 1);
+        }
+    bp_fpmode_leave(mode);
+    bp_arena_free(a);
+    return true;
+}

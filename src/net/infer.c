@@ -1,0 +1,221 @@
+/* infer.c - predict and evaluate: no training state, own scratch, so any number may run at once.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Fewer than BP_INFER_PACK_ROWS rows read row-major weights in place, row by row. More rows pack the
+ * weights once and go through the plan in chunks. Both run the same chains, so predict(X)[i] equals
+ * predict(X[i:i+1])[0] bit for bit. Threads take whole chunks.
+ */
+#include "net.h"
+
+#include <string.h>
+
+size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, size_t rows)
+{
+    enum { BP_COLD_AFTER_MS = 5, BP_WORTH_WAKING_MS = 20 };
+    const double rate = 25e9; /* FLOP/s of one core on small layers */
+    const bool warm = bp_team_idle_seconds() < 1e-3 * BP_COLD_AFTER_MS;
+    if (exact) return bp_max(1, most);
+    if (!warm && flops * repeats / rate < 1e-3 * BP_WORTH_WAKING_MS) return 1;
+    return bp_threads_for(most, flops, rows);
+}
+
+static void run_steps(const bp_pass *pass, const bp_plan *plan, size_t rows)
+{
+    for (size_t s = 0; s < plan->n_forward; ++s) plan->steps[s].run(&plan->steps[s], pass, 0, rows);
+}
+
+static bp_layout infer_layout(const bpfast_net *net, const bp_plan *plan, size_t *table, size_t *scratch)
+{
+    bp_layout layout = {0};
+    size_t widest = net->inputs;
+    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
+    bp_layout_add(&layout, plan->bytes, 1);
+    *table = bp_layout_add(&layout, plan->n_buffers, sizeof(bp_panels));
+    *scratch = bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), net->k->size);
+    return layout;
+}
+
+size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan)
+{
+    size_t table, scratch;
+    return infer_layout(net, plan, &table, &scratch).size;
+}
+
+static void score_chunk(const bp_inference *job, const bp_pass *pass, size_t first, size_t rows)
+{
+    const bpfast_data *data = job->data;
+    const bp_kernels *k = pass->k;
+    const bp_targets targets = {.first = first,
+                                .targets = pass->m[job->plan->targets],
+                                .labels = data->labels,
+                                .weights = data->weights,
+                                .weight_sum = 1.0};
+    const bp_panels z = pass->m[job->plan->output], none = {NULL, 0};
+    if (!job->objective->labels) bp_gather(k, &data->y, NULL, first, rows, targets.targets, NULL, NULL);
+    bp_loss_rows(pass, job->objective, &targets, none, z, job->net->outputs, job->stats + first, 0, rows);
+    if (job->residuals)
+        bp_loss_residuals(pass, job->objective, &targets, z, job->net->outputs,
+                          job->residuals + first / BP_INFER_CHUNK * job->net->outputs, 0, rows);
+}
+
+void bp_infer_task(void *arg, bp_team *team, size_t id)
+{
+    const bp_inference *job = arg;
+    const bpfast_net *net = job->net;
+    const bp_kernels *k = net->k;
+    const size_t chunks = bp_ceil_div(job->rows, BP_INFER_CHUNK), size = bp_team_size(team);
+    size_t table, scratch;
+    infer_layout(net, job->plan, &table, &scratch);
+    char *arena = job->arenas + id * job->arena_size;
+    bp_panels *m = bp_at(arena, table, 1);
+    const bp_pass pass = {.k = k, .m = m, .w = job->w, .scratch = bp_at(arena, scratch, 1)};
+    const bp_fpmode mode = bp_fpmode_enter();
+    bp_plan_bind(job->plan, k, arena, m);
+    for (size_t c = bp_share(chunks, size, id); c < bp_share(chunks, size, id + 1); ++c) {
+        const size_t first = c * BP_INFER_CHUNK, rows = bp_min(BP_INFER_CHUNK, job->rows - first);
+        bp_gather_inputs(net, job->x, NULL, first, m[job->plan->input], 0, rows);
+        run_steps(&pass, job->plan, rows);
+        if (job->out)
+            k->unpack(bp_at(job->out, first * net->outputs, k->size), m[job->plan->output].data, rows,
+                      net->outputs, net->outputs, m[job->plan->output].stride);
+        else
+            score_chunk(job, &pass, first, rows);
+    }
+    bp_fpmode_leave(mode);
+}
+
+void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals)
+{
+    const bp_targets all = {.weights = job->data->weights};
+    *scores = (bpfast_scores){0};
+    bp_scores_add(scores, job->stats, &all, job->rows);
+    if (!residuals) return;
+    memset(residuals, 0, job->net->outputs * sizeof *residuals);
+    for (size_t c = 0; c < bp_ceil_div(job->rows, BP_INFER_CHUNK); ++c)
+        for (size_t j = 0; j < job->net->outputs; ++j)
+            residuals[j] += job->residuals[c * job->net->outputs + j];
+}
+
+/* ---- few rows ---- */
+
+static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
+                                  bpfast_message *message)
+{
+    enum { ON_STACK = 16384 }; /* bytes: small networks need no allocation */
+    const bp_kernels *k = net->k;
+    _Alignas(BP_ALIGN) char room[ON_STACK];
+    bp_layout layout = {0};
+    void *memory = NULL;
+    size_t widest = net->inputs;
+    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
+    bp_layout_add(&layout, bp_round_up(widest, k->nr), 2 * k->size);
+    if (layout.overflow || layout.size > sizeof room)
+        BP_TRY(bp_arena_try(&memory, &layout, "one row's activations", message));
+    void *a = memory ? memory : room, *b = bp_at(a, bp_round_up(widest, k->nr), k->size);
+    const bp_fpmode mode = bp_fpmode_enter();
+    for (size_t r = 0; r < rows; ++r) {
+        void *from = a, *to = b;
+        const bp_panels one = {from, k->nr}; /* panels of one row follow each other */
+        bp_gather_inputs(net, x, NULL, r, one, 0, 1);
+        for (size_t i = 0; i < net->n_nodes; ++i) {
+            if (net->nodes[i].op != &bp_op_dense) continue;
+            bp_dense_row(k, &net->nodes[i], net->parameters, to, from);
+            void *held = from;
+            from = to;
+            to = held;
+        }
+        memcpy(bp_at(out, r * net->outputs, k->size), from, net->outputs * k->size);
+    }
+    bp_fpmode_leave(mode);
+    bp_arena_free(memory);
+    return BPFAST_OK;
+}
+
+/* ---- many rows ---- */
+
+/* Memory of one call: weights, a scratch arena for each thread, row numbers. */
+typedef struct {
+    void *memory;
+    bp_plan plan;
+    bp_weights *w;
+} call;
+
+static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool fused, bool residuals,
+                               bpfast_message *message)
+{
+    const bpfast_net *net = job->net;
+    const bp_kernels *k = net->k;
+    const size_t chunks = bp_ceil_div(job->rows, BP_INFER_CHUNK);
+    bp_layout layout = {0};
+    BP_TRY(bp_plan_new(&c->plan, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
+    job->plan = &c->plan;
+    job->arena_size = bp_infer_arena_size(net, &c->plan);
+    const size_t table = bp_layout_add(&layout, net->n_nodes, sizeof(bp_weights));
+    const size_t weights = bp_layout_add(&layout, net->n_state, k->size);
+    const size_t arenas = bp_layout_add(&layout, threads, job->arena_size);
+    const size_t stats = bp_layout_add(&layout, job->data ? job->rows : 0, sizeof(bp_row_stats));
+    const size_t sums = bp_layout_add(&layout, residuals ? chunks * net->outputs : 0, sizeof(double));
+    const bpfast_status status = bp_arena_try(&c->memory, &layout, "inference", message);
+    if (status != BPFAST_OK) {
+        bp_plan_free(&c->plan);
+        return status;
+    }
+    c->w = bp_at(c->memory, table, 1);
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        void *start = bp_at(bp_at(c->memory, weights, 1), node->state, k->size);
+        const void *kernel = bp_cat(net->parameters, node->param, k->size);
+        c->w[i] = (bp_weights){.in = node->in, .out = node->out, .w = start};
+        if (node->use_bias) c->w[i].bias = bp_at(start, bp_weights_size(k, node->in, node->out), k->size);
+        bp_weights_pack(k, &c->w[i], kernel, bp_cat(kernel, node->in * node->out, k->size));
+    }
+    job->w = c->w;
+    job->arenas = bp_at(c->memory, arenas, 1);
+    job->stats = bp_at(c->memory, stats, 1);
+    job->residuals = residuals ? bp_at(c->memory, sums, 1) : NULL;
+    return BPFAST_OK;
+}
+
+static void close_call(call *c)
+{
+    bp_plan_free(&c->plan);
+    bp_arena_free(c->memory);
+}
+
+static size_t call_threads(const bp_inference *job, size_t threads, bool exact)
+{
+    const double flops = bp_net_flops(job->net) / 3 * (double)job->rows;
+    return bp_choose_threads(threads, exact, flops, 1.0, bp_ceil_div(job->rows, BP_INFER_CHUNK));
+}
+
+bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
+                             size_t threads, bool exact_threads, bpfast_message *message)
+{
+    call c = {0};
+    bp_inference job = {.net = net, .x = x, .rows = rows, .out = out};
+    if (rows < BP_INFER_PACK_ROWS) return predict_rows(net, x, rows, out, message);
+    threads = call_threads(&job, threads, exact_threads);
+    BP_TRY(open_call(&c, &job, threads, false, false, message));
+    bp_team_run(threads, bp_infer_task, &job);
+    close_call(&c);
+    return BPFAST_OK;
+}
+
+bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
+                              const bpfast_objective *objective, size_t threads,
+                              bpfast_scores *scores, double *residuals, bpfast_message *message)
+{
+    call c = {0};
+    bp_objective target;
+    BP_TRY(bp_objective_read(&target, net, objective, message));
+    bp_inference job = {
+        .net = net, .x = &data->x, .rows = data->rows, .data = data, .objective = &target};
+    threads = call_threads(&job, threads, false);
+    const bool fused = bp_loss_fused_activation(target.loss) != BP_ACT_identity;
+    BP_TRY(open_call(&c, &job, threads, fused, residuals != NULL, message));
+    bp_team_run(threads, bp_infer_task, &job);
+    bp_infer_totals(&job, scores, residuals);
+    close_call(&c);
+    return BPFAST_OK;
+}

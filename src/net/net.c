@@ -1,0 +1,299 @@
+/* net.c - a network: its layers, its parameters, its optimizer.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#include "net.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *bpfast_isa_name(size_t index)
+{
+    return index < bp_isa_count() ? bp_isa_name(index) : NULL;
+}
+
+bool bpfast_isa_supported(size_t index) { return bp_isa_supported(index); }
+
+const char *bpfast_isa_default(void) { return bp_isa_name(bp_isa_default()); }
+
+bpfast_threads bpfast_thread_limits(void)
+{
+    const bp_thread_limits l = bp_threads_limits();
+    return (bpfast_threads){l.threads, l.openmp, l.affinity, l.quota, l.cores, l.reason, l.has_openmp};
+}
+
+static bpfast_status find_isa(size_t *index, const char *isa, bpfast_message *message)
+{
+    *index = bp_isa_default();
+    if (!isa) return BPFAST_OK;
+    for (*index = 0; *index < bp_isa_count(); ++*index) {
+        if (strcmp(bp_isa_name(*index), isa) != 0) continue;
+        if (bp_isa_supported(*index)) return BPFAST_OK;
+        return bp_fail(message, BPFAST_BAD_ARGUMENT, "ISA \"%s\" does not run on this CPU", isa);
+    }
+    return bp_fail(message, BPFAST_BAD_ARGUMENT, "unknown ISA \"%s\"", isa);
+}
+
+static bpfast_status allocate(bpfast_net *net, bpfast_message *message)
+{
+    bp_layout layout = {0};
+    const size_t size = net->k->size;
+    const size_t parameters = bp_layout_add(&layout, net->n_parameters, size);
+    const size_t gradients = bp_layout_add(&layout, net->n_parameters, size);
+    const size_t buffers = bp_layout_add(&layout, net->n_buffers, size);
+    const size_t snapshot = bp_layout_add(&layout, net->n_parameters, size);
+    BP_TRY(bp_arena_try(&net->persist, &layout, "the network's parameters", message));
+    net->parameters = bp_at(net->persist, parameters, 1);
+    net->gradients = bp_at(net->persist, gradients, 1);
+    net->buffers = bp_at(net->persist, buffers, 1);
+    net->snapshot = bp_at(net->persist, snapshot, 1);
+    if (net->standardizes) net->k->fill(bp_at(net->buffers, net->inputs, size), 1.0, net->inputs);
+    return BPFAST_OK;
+}
+
+bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_t n_layers,
+                             size_t inputs, size_t itemsize, const char *isa, uint64_t seed,
+                             bpfast_message *message)
+{
+    size_t row = 0;
+    *out = NULL;
+    BP_TRY(find_isa(&row, isa, message));
+    bpfast_net *net = bp_arena_new(sizeof *net);
+    bp_layout layout = {0};
+    bp_layout_add(&layout, n_layers, sizeof(bp_node));
+    if (!net) return bp_fail(message, BPFAST_NO_MEMORY, "cannot allocate a network");
+    net->k = bp_kernels_get(row, itemsize);
+    net->k64 = bp_kernels_get(row, sizeof(double));
+    net->inputs = inputs;
+    net->counters.seed = seed;
+    bpfast_status status = bp_arena_try((void **)&net->nodes, &layout, "the layers", message);
+    if (status == BPFAST_OK) status = bp_spec_read(net, layers, n_layers, message);
+    if (status == BPFAST_OK) status = allocate(net, message);
+    if (status != BPFAST_OK) {
+        bpfast_net_free(net);
+        return status;
+    }
+    *out = net;
+    return BPFAST_OK;
+}
+
+void bpfast_net_free(bpfast_net *net)
+{
+    if (!net) return;
+    bp_arena_free(net->nodes);
+    bp_arena_free(net->persist);
+    bp_arena_free(net->state);
+    bp_arena_free(net);
+}
+
+bpfast_net_info bpfast_net_describe(const bpfast_net *net)
+{
+    return (bpfast_net_info){.parameters = net->parameters,
+                             .gradients = net->gradients,
+                             .buffers = net->buffers,
+                             .n_parameters = net->n_parameters,
+                             .n_buffers = net->n_buffers,
+                             .inputs = net->inputs,
+                             .outputs = net->outputs,
+                             .itemsize = net->k->size,
+                             .n_state = net->n_state,
+                             .isa = net->k->isa};
+}
+
+bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out)
+{
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        if (index-- == 0) {
+            *out = (bpfast_tensor){i, node->param, node->in, node->out, false};
+            return true;
+        }
+        if (node->use_bias && index-- == 0) {
+            *out = (bpfast_tensor){i, node->param + node->in * node->out, 1, node->out, true};
+            return true;
+        }
+    }
+    return false;
+}
+
+bpfast_counters bpfast_net_counters(const bpfast_net *net) { return net->counters; }
+
+void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters) { net->counters = counters; }
+
+/* ---- input statistics: in double, rows in blocks, columns as lanes ---- */
+
+enum { BP_STATISTICS_ROWS = 256 };
+
+static void add_columns(const bpfast_net *net, double *total, const bpfast_array *x, size_t rows,
+                        bp_panels block, double *part, const double *mean, const double *one)
+{
+    const bp_kernels *k = net->k64;
+    for (size_t first = 0; first < rows; first += BP_STATISTICS_ROWS) {
+        const size_t m = bp_min(BP_STATISTICS_ROWS, rows - first);
+        bp_gather(k, x, NULL, first, m, block, mean, one);
+        for (size_t j = 0; j < bp_panel_count(k, x->cols); ++j) {
+            k->fill(part, 0, k->nr);
+            if (mean)
+                k->col_squares(part, bp_panel(k, block, j, 0), m);
+            else
+                k->col_sums(part, bp_panel(k, block, j, 0), m);
+            for (size_t c = 0; c < bp_panel_width(k, x->cols, j); ++c) total[j * k->nr + c] += part[c];
+        }
+    }
+}
+
+bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, size_t rows,
+                                     bpfast_message *message)
+{
+    const bp_kernels *k = net->k64;
+    const size_t cols = net->inputs, stride = bp_panel_stride(k, BP_STATISTICS_ROWS);
+    bp_layout layout = {0};
+    void *memory;
+    const size_t mean_at = bp_layout_add(&layout, cols, sizeof(double));
+    const size_t scale_at = bp_layout_add(&layout, cols, sizeof(double));
+    const size_t one_at = bp_layout_add(&layout, cols, sizeof(double));
+    const size_t part_at = bp_layout_add(&layout, k->nr, sizeof(double));
+    const size_t block_at = bp_layout_add(&layout, stride * bp_panel_count(k, cols), sizeof(double));
+    BP_TRY(bp_arena_try(&memory, &layout, "input statistics", message));
+    double *mean = bp_at(memory, mean_at, 1), *scale = bp_at(memory, scale_at, 1);
+    double *one = bp_at(memory, one_at, 1), *part = bp_at(memory, part_at, 1);
+    const bp_panels block = {bp_at(memory, block_at, 1), stride};
+    const bp_fpmode mode = bp_fpmode_enter();
+    k->fill(one, 1.0, cols);
+    add_columns(net, mean, x, rows, block, part, NULL, NULL);
+    for (size_t j = 0; j < cols; ++j) mean[j] /= (double)rows;
+    add_columns(net, scale, x, rows, block, part, mean, one);
+    for (size_t j = 0; j < cols; ++j) {
+        const double root = sqrt(scale[j] / (double)rows); /* population */
+        scale[j] = root > 0 ? 1.0 / root : 1.0; /* a constant column stays at zero */
+    }
+    net->k->convert(net->buffers, mean, cols);
+    net->k->convert(bp_at(net->buffers, cols, net->k->size), scale, cols);
+    bp_fpmode_leave(mode);
+    bp_arena_free(memory);
+    return BPFAST_OK;
+}
+
+/* ---- optimizer ---- */
+
+size_t bpfast_optimizer_slots(size_t rule) { return bp_rule_slots(rule); }
+const char *bpfast_optimizer_slot_names(size_t rule) { return bp_rule_slot_names(rule); }
+
+static bp_optimizer internal(const bpfast_optimizer *o)
+{
+    return (bp_optimizer){.rule = o->rule,
+                          .momentum = o->momentum,
+                          .beta_1 = o->beta_1,
+                          .beta_2 = o->beta_2,
+                          .epsilon = o->epsilon,
+                          .weight_decay = o->weight_decay,
+                          .rho = o->rho,
+                          .eta_minus = o->eta_minus,
+                          .eta_plus = o->eta_plus,
+                          .step_min = o->step_min,
+                          .step_max = o->step_max,
+                          .bias_correction = o->bias_correction,
+                          .clip_norm = o->clip_norm,
+                          .clip_value = o->clip_value};
+}
+
+/* Rules whose slots mean the same may follow each other: momentum and nesterov. */
+static bool continues(const bpfast_net *net, size_t rule)
+{
+    const size_t old = net->optimizer.rule;
+    const bool velocity = (rule == BP_OPT_momentum || rule == BP_OPT_nesterov) &&
+                          (old == BP_OPT_momentum || old == BP_OPT_nesterov);
+    return net->has_optimizer && (rule == old || velocity);
+}
+
+static void start_state(bpfast_net *net)
+{
+    for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s)
+        net->k->fill(bp_state_slot(net, s),
+                     bp_optimizer_slot_start(&net->optimizer, s, net->learning_rate), net->n_state);
+    net->counters.step = 0;
+}
+
+bpfast_status bpfast_net_set_optimizer(bpfast_net *net, const bpfast_optimizer *optimizer,
+                                       bpfast_message *message)
+{
+    const bool same = continues(net, optimizer->rule);
+    if (!same) {
+        bp_layout layout = {0};
+        void *state;
+        bp_layout_add(&layout, net->n_state, net->k->size * bp_rule_slots(optimizer->rule));
+        BP_TRY(bp_arena_try(&state, &layout, "the optimizer's state", message));
+        bp_arena_free(net->state);
+        net->state = state;
+    }
+    net->optimizer = internal(optimizer);
+    net->learning_rate = optimizer->learning_rate;
+    net->has_optimizer = true;
+    if (!same) start_state(net);
+    return BPFAST_OK;
+}
+
+void bpfast_net_reset_optimizer(bpfast_net *net)
+{
+    bp_arena_free(net->state);
+    net->state = NULL;
+    net->has_optimizer = false;
+    net->counters.step = 0;
+}
+
+/* The weights of one node, as if its state slot were its weights. */
+static bp_weights slot_weights(const bpfast_net *net, const bp_node *node, size_t slot)
+{
+    void *start = bp_at(bp_state_slot(net, slot), node->state, net->k->size);
+    return (bp_weights){.in = node->in,
+                        .out = node->out,
+                        .w = start,
+                        .bias = node->use_bias
+                                    ? bp_at(start, bp_weights_size(net->k, node->in, node->out), net->k->size)
+                                    : NULL};
+}
+
+bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out)
+{
+    if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        const bp_weights w = slot_weights(net, node, slot);
+        void *kernel = bp_at(out, node->param, net->k->size);
+        bp_weights_unpack(net->k, &w, kernel, bp_at(kernel, node->in * node->out, net->k->size));
+    }
+    return true;
+}
+
+bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values)
+{
+    if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        const bp_weights w = slot_weights(net, node, slot);
+        const void *kernel = bp_cat(values, node->param, net->k->size);
+        bp_weights_pack(net->k, &w, kernel, bp_cat(kernel, node->in * node->out, net->k->size));
+    }
+    return true;
+}
+
+double bpfast_penalty(const bpfast_net *net)
+{
+    const bp_kernels *k = net->k;
+    double total = 0;
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        const size_t n = node->in * node->out;
+        const void *kernel = bp_cat(net->parameters, node->param, k->size);
+        const void *bias = bp_cat(kernel, n, k->size);
+        if (node->l1 > 0) total += node->l1 * bp_sum_sharded(k, k->sum_abs, kernel, n);
+        if (node->l2 > 0) total += 0.5 * node->l2 * bp_sum_sharded(k, k->sum_squares, kernel, n);
+        if (!node->use_bias) continue;
+        if (node->bias_l1 > 0) total += node->bias_l1 * bp_sum_sharded(k, k->sum_abs, bias, node->out);
+        if (node->bias_l2 > 0)
+            total += 0.5 * node->bias_l2 * bp_sum_sharded(k, k->sum_squares, bias, node->out);
+    }
+    return total;
+}

@@ -1,0 +1,320 @@
+/* run.c - a training run: memory, packing, epochs and their chunks of steps.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One chunk is one parallel region. Every thread walks the same steps:
+ *
+ *     own rows:   gather, forward, loss, backward
+ *     barrier     thread 0 adds up the loss
+ *     own items:  weight gradients to the optimizer (or to GRAD, barrier, sweep)
+ *     barrier     thread 0 has prepared the next step or the stop
+ *
+ * Threads split rows and items, never sums, so their number cannot show in the results.
+ */
+#include "run.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- a step ---- */
+
+bp_pass bp_run_pass(const bpfast_run *run, size_t id)
+{
+    return (bp_pass){.k = run->net->k,
+                     .m = run->m,
+                     .w = run->read,
+                     .scratch = run->scratch + id * run->scratch_size,
+                     .seed = run->net->counters.seed,
+                     .step = run->net->counters.step};
+}
+
+/* DropConnect: the step's masked copies, shared out like the gradients. */
+void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id)
+{
+    const size_t last = bp_plan_share(&run->plan, bp_team_size(team), id + 1);
+    if (!run->masks_weights) return;
+    for (size_t i = bp_plan_share(&run->plan, bp_team_size(team), id); i < last; ++i) {
+        const bp_item *item = &run->plan.items[i];
+        const bp_node *node = &run->net->nodes[item->node];
+        if (node->rate > 0) bp_dense_mask(pass, node, item, &run->w[item->node]);
+    }
+    bp_team_wait(team, id);
+}
+
+static void gather_rows(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows)
+{
+    const bpfast_net *net = run->net;
+    const bp_panels x = run->m[run->plan.input], t = run->m[run->plan.targets];
+    const bpfast_data *data = &run->config.train;
+    const size_t first = batch->first + row0;
+    const int64_t *order = run->order ? run->order + first : NULL;
+    bp_gather_inputs(net, &data->x, order, first, x, row0, rows);
+    if (!run->objective.labels) {
+        const bp_panels at = {bp_panel(net->k, t, 0, row0), t.stride};
+        bp_gather(net->k, &data->y, order, first, rows, at, NULL, NULL);
+    }
+    if (!run->config.check_inputs || bp_panels_finite(net->k, x, net->inputs, row0, rows)) return;
+    for (size_t r = 0; r < rows; ++r)
+        if (!bp_panels_finite(net->k, x, net->inputs, row0 + r, 1))
+            run->bad_row = order ? (size_t)order[r] : first + r;
+}
+
+void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last, size_t row0,
+                  size_t rows)
+{
+    for (size_t s = first; s < last; ++s)
+        run->plan.steps[s].run(&run->plan.steps[s], pass, row0, rows);
+}
+
+static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_team *team, size_t id)
+{
+    const bp_plan *plan = &run->plan;
+    const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
+    const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
+    pass->step = batch->step;
+    bp_run_mask(run, pass, team, id);
+    gather_rows(run, batch, row0, rows);
+    bp_run_steps(run, pass, 0, plan->n_forward, row0, rows);
+    bp_loss_rows(pass, &run->objective, &batch->targets, run->m[plan->delta], run->m[plan->output],
+                 run->net->outputs, run->stats, row0, rows);
+    bp_run_steps(run, pass, plan->n_forward, plan->n_steps, row0, rows);
+}
+
+static bp_gradient gradient_job(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
+                                const bp_update *update)
+{
+    const bpfast_net *net = run->net;
+    return (bp_gradient){.mode = mode,
+                         .update = update,
+                         .grad = net->gradients,
+                         .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
+                         .batch = batch->rows,
+                         .w = run->w};
+}
+
+static void run_items(const bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
+                      const bp_gradient *job)
+{
+    const size_t last = bp_plan_share(&run->plan, bp_team_size(team), id + 1);
+    for (size_t i = bp_plan_share(&run->plan, bp_team_size(team), id); i < last; ++i) {
+        const bp_item *item = &run->plan.items[i];
+        bp_dense_gradient(pass, &run->net->nodes[item->node], item, job);
+    }
+}
+
+/* Every thread adds up the same shards in the same order. */
+static double gradient_norm(bpfast_run *run, bp_team *team, size_t id)
+{
+    const size_t n = run->net->n_parameters, shards = bp_shard_count(n), size = bp_team_size(team);
+    bp_shard_squares(run->net->k, run->shards, run->net->gradients, n, bp_share(shards, size, id),
+                     bp_share(shards, size, id + 1));
+    bp_team_wait(team, id);
+    return sqrt(bp_shard_total(run->shards, n));
+}
+
+/* UPDATE is fused unless the norm of the whole gradient is needed first. SWEEP reads GRAD. */
+void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
+                       size_t id, bp_gradient_mode mode)
+{
+    bp_update update = batch->update;
+    const bool sweep = run->norm_clips || run->config.sweep;
+    if (mode == BP_GRADIENT_UPDATE && sweep) {
+        const bp_gradient store = gradient_job(run, batch, BP_GRADIENT_STORE, NULL);
+        run_items(run, pass, team, id, &store);
+        bp_team_wait(team, id);
+        mode = BP_GRADIENT_SWEEP;
+    }
+    if (mode == BP_GRADIENT_SWEEP && run->norm_clips)
+        update.gradient_scale =
+            bp_clip_factor(gradient_norm(run, team, id), run->net->optimizer.clip_norm);
+    const bp_gradient job = gradient_job(run, batch, mode, &update);
+    run_items(run, pass, team, id, &job);
+}
+
+/* ---- between steps: thread 0 ---- */
+
+static void prepare_step(bpfast_run *run, bp_batch *batch)
+{
+    const bpfast_net *net = run->net;
+    const bpfast_data *data = &run->config.train;
+    const size_t first = run->cursor.batch * run->config.batch_size;
+    const size_t rows = bp_min(run->config.batch_size, data->rows - first);
+    const int64_t *order = run->order ? run->order + first : NULL;
+    const double rate = run->rates[run->n_rates > 1 ? run->cursor.batch : 0];
+    *batch = (bp_batch){.first = first,
+                        .rows = rows,
+                        .step = net->counters.step,
+                        .targets = {.rows = order,
+                                    .first = first,
+                                    .targets = run->m[run->plan.targets],
+                                    .labels = data->labels,
+                                    .weights = data->weights,
+                                    .weight_sum = bp_weight_sum(data, order, first, rows)},
+                        .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1)};
+}
+
+static void name_fault(bpfast_run *run, size_t rows)
+{
+    const bpfast_net *net = run->net;
+    run->fault = (bpfast_fault){.layer = net->n_nodes, .batch = run->cursor.batch};
+    for (size_t s = 0; s < run->plan.n_forward; ++s) {
+        const bp_step *step = &run->plan.steps[s];
+        if (bp_panels_finite(net->k, run->m[step->out], step->node->out, 0, rows)) continue;
+        run->fault.layer = step->node->index;
+        return;
+    }
+}
+
+/* The batch's scores, in row order. Outputs stay untouched until the next step's forward. */
+static void add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pass)
+{
+    bpfast_scores *scores = &run->cursor.scores;
+    if (run->bad_row != SIZE_MAX) {
+        run->status = BPFAST_BAD_INPUT;
+        run->fault = (bpfast_fault){.batch = run->cursor.batch, .row = run->bad_row};
+        return;
+    }
+    bp_scores_add(scores, run->stats, &batch->targets, batch->rows);
+    if (run->config.objective.residuals)
+        bp_loss_residuals(pass, &run->objective, &batch->targets, run->m[run->plan.output],
+                          run->net->outputs, run->residuals, 0, batch->rows);
+    if (isfinite(scores->loss_sum)) return;
+    run->status = BPFAST_NOT_FINITE;
+    name_fault(run, batch->rows);
+}
+
+static void advance(bpfast_run *run, bp_batch *next, bool stepped)
+{
+    ++run->cursor.batch;
+    if (stepped) ++run->net->counters.step;
+    --run->steps_left;
+    run->stop = run->status != BPFAST_OK || run->cursor.batch == run->batches || run->steps_left == 0 ||
+                bp_seconds() >= run->deadline;
+    if (!run->stop) prepare_step(run, next);
+}
+
+/* Thread 0 adds up, does its items, and prepares the next step while others finish theirs. */
+static void chunk_task(void *arg, bp_team *team, size_t id)
+{
+    bpfast_run *run = arg;
+    bp_pass pass = bp_run_pass(run, id);
+    const bp_fpmode mode = bp_fpmode_enter();
+    for (size_t parity = 0;; parity = 1 - parity) {
+        const bp_batch *batch = &run->batch[parity];
+        step_rows(run, batch, &pass, team, id);
+        bp_team_wait(team, id);
+        const bool steps = batch->targets.weight_sum > 0 && run->bad_row == SIZE_MAX;
+        if (id == 0) add_scores(run, batch, &pass);
+        if (steps) bp_step_gradients(run, batch, &pass, team, id, BP_GRADIENT_UPDATE);
+        if (id == 0) advance(run, &run->batch[1 - parity], steps);
+        bp_team_wait(team, id);
+        if (run->stop) break;
+    }
+    bp_fpmode_leave(mode);
+}
+
+/* ---- epochs ---- */
+
+static void parameters_of(const bpfast_run *run, size_t i, void **kernel, void **bias)
+{
+    const bpfast_net *net = run->net;
+    *kernel = bp_at(net->parameters, net->nodes[i].param, net->k->size);
+    *bias = bp_at(*kernel, net->nodes[i].in * net->nodes[i].out, net->k->size);
+}
+
+void bp_run_pack(bpfast_run *run)
+{
+    void *kernel, *bias;
+    for (size_t i = 0; i < run->net->n_nodes; ++i) {
+        if (run->net->nodes[i].op != &bp_op_dense) continue;
+        parameters_of(run, i, &kernel, &bias);
+        bp_weights_pack(run->net->k, &run->w[i], kernel, bias);
+    }
+    run->packed = true;
+}
+
+void bpfast_run_unpack(bpfast_run *run)
+{
+    void *kernel, *bias;
+    for (size_t i = 0; i < run->net->n_nodes; ++i) {
+        if (run->net->nodes[i].op != &bp_op_dense) continue;
+        parameters_of(run, i, &kernel, &bias);
+        bp_weights_unpack(run->net->k, &run->w[i], kernel, bias);
+    }
+    run->packed = false;
+}
+
+void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates,
+                            const bpfast_cursor *cursor)
+{
+    bpfast_net *net = run->net;
+    memcpy(net->snapshot, net->parameters, net->n_parameters * net->k->size);
+    run->rates = rates;
+    run->n_rates = n_rates;
+    run->cursor = *cursor;
+    run->status = BPFAST_OK;
+    run->bad_row = SIZE_MAX;
+    memset(run->residuals, 0, net->outputs * sizeof *run->residuals);
+    if (run->order)
+        bp_permutation(run->order, run->config.train.rows, net->counters.seed, BP_STREAM_SHUFFLE,
+                       net->counters.epoch);
+}
+
+bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished)
+{
+    *finished = run->cursor.batch >= run->batches;
+    if (*finished || run->status != BPFAST_OK) return run->status;
+    if (!run->packed) bp_run_pack(run);
+    run->steps_left = max_steps;
+    run->deadline = bp_seconds() + seconds;
+    run->stop = false;
+    prepare_step(run, &run->batch[0]);
+    bp_team_run(run->threads, chunk_task, run);
+    *finished = run->cursor.batch >= run->batches;
+    return run->status;
+}
+
+bpfast_cursor bpfast_run_cursor(const bpfast_run *run) { return run->cursor; }
+
+bpfast_fault bpfast_run_fault(const bpfast_run *run) { return run->fault; }
+
+size_t bpfast_run_threads(const bpfast_run *run) { return run->threads; }
+
+const double *bpfast_run_residuals(const bpfast_run *run, bool validation)
+{
+    return validation ? run->validation_residuals : run->residuals;
+}
+
+void bpfast_run_restore(bpfast_run *run)
+{
+    bpfast_net *net = run->net;
+    memcpy(net->parameters, net->snapshot, net->n_parameters * net->k->size);
+    run->packed = false;
+}
+
+static bool weights_finite(bpfast_run *run)
+{
+    const bpfast_net *net = run->net;
+    bpfast_tensor t;
+    for (size_t i = 0; bpfast_net_tensor(net, i, &t); ++i) {
+        if (net->k->all_finite(bp_at(net->parameters, t.offset, net->k->size), t.rows * t.cols)) continue;
+        run->fault = (bpfast_fault){.layer = t.layer, .batch = run->cursor.batch - 1};
+        return false;
+    }
+    return true;
+}
+
+bpfast_status bpfast_run_end_epoch(bpfast_run *run, double *penalty, bpfast_scores *validation)
+{
+    const bool packed = run->packed;
+    ++run->net->counters.epoch;
+    if (packed) bpfast_run_unpack(run);
+    if (!weights_finite(run)) return BPFAST_NOT_FINITE;
+    *penalty = bpfast_penalty(run->net);
+    if (run->config.validation.rows == 0) return BPFAST_OK;
+    if (!packed) bp_run_pack(run); /* the epoch ended exactly where a chunk did */
+    bp_team_run(run->threads, bp_infer_task, &run->validation);
+    run->packed = false;
+    bp_infer_totals(&run->validation, validation,
+                    run->config.objective.residuals ? run->validation_residuals : NULL);
+    return BPFAST_OK;
+}

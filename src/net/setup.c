@@ -1,0 +1,192 @@
+/* setup.c - a run's memory: sizes first, then one allocation, then pointers into it.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#include "run.h"
+
+/* Offsets of a run's parts in its one allocation. */
+typedef struct {
+    bp_layout layout;
+    size_t matrices, table, weights, read, panels, transposed, masked, masked_transposed;
+    size_t scratch, scratch_size, stats, residuals, shards, order;
+    size_t validation_arenas, validation_stats, validation_chunks, validation_residuals;
+} parts;
+
+static bool masks_weights(const bpfast_net *net)
+{
+    for (size_t i = 0; i < net->n_nodes; ++i)
+        if (net->nodes[i].op == &bp_op_dense && net->nodes[i].rate > 0) return true;
+    return false;
+}
+
+static parts lay_out(const bpfast_net *net, const bpfast_config *config, const bp_plan *plan,
+                     size_t infer_size, size_t threads)
+{
+    const size_t size = net->k->size;
+    const size_t masked = masks_weights(net) ? net->n_state : 0;
+    const size_t rows = config->validation.rows, chunks = bp_ceil_div(rows, BP_INFER_CHUNK);
+    size_t widest = net->inputs;
+    parts p = {0};
+    bp_layout *l = &p.layout;
+    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
+    bp_layout one = {0};
+    bp_layout_add(&one, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), size);
+    p.scratch_size = one.size;
+    p.matrices = bp_layout_add(l, plan->bytes, 1);
+    p.table = bp_layout_add(l, plan->n_buffers, sizeof(bp_panels));
+    p.weights = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
+    p.read = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
+    p.panels = bp_layout_add(l, net->n_state, size);
+    p.transposed = bp_layout_add(l, net->n_state, size);
+    p.masked = bp_layout_add(l, masked, size);
+    p.masked_transposed = bp_layout_add(l, masked, size);
+    p.scratch = bp_layout_add(l, threads, p.scratch_size);
+    p.stats = bp_layout_add(l, config->batch_size, sizeof(bp_row_stats));
+    p.residuals = bp_layout_add(l, net->outputs, sizeof(double));
+    p.shards = bp_layout_add(l, bp_shard_count(net->n_parameters), sizeof(double));
+    p.order = bp_layout_add(l, config->shuffle ? config->train.rows : 0, sizeof(int64_t));
+    if (rows == 0) return p;
+    p.validation_arenas = bp_layout_add(l, threads, infer_size);
+    p.validation_stats = bp_layout_add(l, rows, sizeof(bp_row_stats));
+    p.validation_chunks = bp_layout_add(l, chunks * net->outputs, sizeof(double));
+    p.validation_residuals = bp_layout_add(l, net->outputs, sizeof(double));
+    return p;
+}
+
+static bp_weights place_weights(const bpfast_net *net, const bp_node *node, void *panels, void *transposed)
+{
+    const size_t size = net->k->size;
+    void *w = bp_at(panels, node->state, size);
+    return (bp_weights){
+        .in = node->in,
+        .out = node->out,
+        .w = w,
+        .wt = bp_at(transposed, node->state, size),
+        .bias = node->use_bias ? bp_at(w, bp_weights_size(net->k, node->in, node->out), size) : NULL};
+}
+
+/* Layers that never pass a gradient on need no transposed copy. */
+static bool needs_transposed(const bpfast_run *run, size_t node)
+{
+    for (size_t s = run->plan.n_forward; s < run->plan.n_steps; ++s) {
+        const bp_step *step = &run->plan.steps[s];
+        if (step->node->index == node) return step->out != BP_NONE;
+    }
+    return false;
+}
+
+static void place(bpfast_run *run, const parts *p)
+{
+    const bpfast_net *net = run->net;
+    char *base = run->memory;
+    run->m = (bp_panels *)(base + p->table);
+    bp_plan_bind(&run->plan, net->k, base + p->matrices, run->m);
+    run->w = (bp_weights *)(base + p->weights);
+    run->read = (bp_weights *)(base + p->read);
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        run->w[i] = place_weights(net, node, base + p->panels, base + p->transposed);
+        if (!needs_transposed(run, i)) run->w[i].wt = NULL;
+        run->read[i] = run->w[i];
+        if (node->rate == 0) continue;
+        run->read[i] = place_weights(net, node, base + p->masked, base + p->masked_transposed);
+        run->read[i].bias = run->w[i].bias;
+        if (!run->w[i].wt) run->read[i].wt = NULL;
+        run->masks_weights = true;
+    }
+    run->scratch = base + p->scratch;
+    run->scratch_size = p->scratch_size;
+    run->stats = (bp_row_stats *)(base + p->stats);
+    run->residuals = (double *)(base + p->residuals);
+    run->shards = (double *)(base + p->shards);
+    run->order = run->config.shuffle ? (int64_t *)(base + p->order) : NULL;
+    run->validation_residuals = (double *)(base + p->validation_residuals);
+}
+
+static bp_inference validation_job(const bpfast_run *run, const parts *p, size_t infer_size)
+{
+    char *base = run->memory;
+    const bool residuals = run->config.objective.residuals;
+    return (bp_inference){.net = run->net,
+                          .plan = &run->infer,
+                          .w = run->w,
+                          .x = &run->config.validation.x,
+                          .rows = run->config.validation.rows,
+                          .data = &run->config.validation,
+                          .objective = &run->objective,
+                          .stats = (bp_row_stats *)(base + p->validation_stats),
+                          .residuals = residuals ? (double *)(base + p->validation_chunks) : NULL,
+                          .arenas = base + p->validation_arenas,
+                          .arena_size = infer_size};
+}
+
+static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
+{
+    const bpfast_net *net = run->net;
+    const bpfast_config *config = &run->config;
+    const bool stream = config->train.rows == 0; /* low-level: one batch at a time */
+    bool fused = false;
+    size_t infer_size = 0;
+    if (config->objective.loss) {
+        BP_TRY(bp_objective_read(&run->objective, net, &config->objective, message));
+        fused = bp_loss_fused_activation(run->objective.loss) != BP_ACT_identity;
+    }
+    const size_t batch = config->batch_size;
+    const double steps = stream ? 1.0 : config->planned_epochs * (double)run->batches;
+    run->threads = bp_choose_threads(config->threads, config->exact_threads,
+                                     bp_net_flops(net) * (double)batch, steps, batch);
+    BP_TRY(bp_plan_new(&run->plan, net, batch, stream ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused, message));
+    if (config->validation.rows > 0) {
+        BP_TRY(bp_plan_new(&run->infer, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
+        infer_size = bp_infer_arena_size(net, &run->infer);
+    }
+    const parts p = lay_out(net, config, &run->plan, infer_size, run->threads);
+    BP_TRY(bp_arena_try(&run->memory, &p.layout, "a training run", message));
+    place(run, &p);
+    if (config->validation.rows > 0) run->validation = validation_job(run, &p, infer_size);
+    run->norm_clips = net->has_optimizer && net->optimizer.clip_norm > 0;
+    return BPFAST_OK;
+}
+
+bpfast_status bpfast_run_new(bpfast_run **out, bpfast_net *net, const bpfast_config *config,
+                             bpfast_message *message)
+{
+    bpfast_run *run = bp_arena_new(sizeof *run);
+    *out = NULL;
+    if (!run) return bp_fail(message, BPFAST_NO_MEMORY, "cannot allocate a training run");
+    run->net = net;
+    run->config = *config;
+    run->bad_row = SIZE_MAX;
+    run->batches = bp_ceil_div(config->train.rows, config->batch_size);
+    const bpfast_status status = open_run(run, message);
+    if (status != BPFAST_OK) {
+        bpfast_run_free(run);
+        return status;
+    }
+    *out = run;
+    return BPFAST_OK;
+}
+
+void bpfast_run_free(bpfast_run *run)
+{
+    if (!run) return;
+    bp_plan_free(&run->plan);
+    bp_plan_free(&run->infer);
+    bp_arena_free(run->memory);
+    bp_arena_free(run);
+}
+
+bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, size_t slots,
+                       size_t *persist, size_t *state, size_t *work)
+{
+    bpfast_message message;
+    bp_plan plan;
+    const bpfast_config config = {.train = {.rows = rows}, .batch_size = batch_size, .shuffle = true};
+    if (bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, &message) != BPFAST_OK) return false;
+    const parts p = lay_out(net, &config, &plan, 0, bp_threads_limits().threads);
+    bp_plan_free(&plan);
+    *persist = (3 * net->n_parameters + net->n_buffers) * net->k->size; /* PARAM, GRAD, SNAPSHOT */
+    *state = slots * net->n_state * net->k->size;
+    *work = p.layout.size;
+    return !p.layout.overflow;
+}

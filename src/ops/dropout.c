@@ -1,0 +1,49 @@
+/* dropout.c - inverted dropout on activations (Srivastava et al. 2014).
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ *   forward    y = x m / (1 - rate)       m drawn for (step, row of the batch, column)
+ *   backward   dx = dy m / (1 - rate)     in place, with the kept mask
+ *
+ * Nothing at inference.
+ */
+#include "op.h"
+
+static uint8_t *mask_at(const bp_kernels *k, bp_panels mask, size_t panel, size_t row)
+{
+    return (uint8_t *)mask.data + panel * mask.stride + row * k->nr;
+}
+
+static double keep_scale(const bp_node *node) { return 1.0 / (1.0 - node->rate); }
+
+static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows)
+{
+    const bp_kernels *k = pass->k;
+    const bp_node *node = step->node;
+    const bp_rng_key key = {pass->seed, BP_STREAM_DROPOUT + (uint32_t)node->index, pass->step};
+    for (size_t j = 0; j < bp_panel_count(k, node->out); ++j) {
+        uint8_t *mask = mask_at(k, pass->m[step->mask], j, row0);
+        k->mask_rows(mask, &key, row0, j * k->nr, rows, node->rate);
+        k->mask_apply(bp_panel(k, pass->m[step->out], j, row0),
+                      bp_panel(k, pass->m[step->in], j, row0), mask, keep_scale(node), rows * k->nr);
+    }
+}
+
+static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows)
+{
+    const bp_kernels *k = pass->k;
+    const bp_node *node = step->node;
+    for (size_t j = 0; j < bp_panel_count(k, node->out); ++j) {
+        void *delta = bp_panel(k, pass->m[step->in], j, row0);
+        k->mask_apply(delta, delta, mask_at(k, pass->m[step->mask], j, row0), keep_scale(node),
+                      rows * k->nr);
+    }
+}
+
+static bp_needs needs(const bp_node *node)
+{
+    (void)node;
+    return (bp_needs){
+        .forward = forward, .backward = backward, .in_place_delta = true, .keeps_mask = true};
+}
+
+const bp_op bp_op_dropout = {"dropout", needs};

@@ -1,0 +1,104 @@
+/* gemm.c - matrix products over panels: blocking for the caches, and packing of weights.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * y = x W for a range of rows. Loops, outermost first, with what each keeps in cache:
+ *
+ *   1  row blocks      of x        [BP_ROW_BYTES of x and k]        L2
+ *   2  k blocks        of x and W  k in steps of BP_K_BLOCK
+ *   3  panels of W     NR columns  [BP_K_BLOCK][NR], 25 KB          L1
+ *   4  tiles of rows   MR rows     inside gemm_rows
+ *   5  p ascending     registers   inside the tile
+ *
+ * Blocks over k store and reload the exact partial sum, so blocking cannot show in the bits.
+ */
+#include "prim.h"
+
+/* 25 KB of a 16-column float32 panel: it stays in a 32 KB L1 beside the rows that stream by. */
+enum { BP_PANEL_BYTES = 25 * 1024, BP_ROW_BYTES = 256 * 1024 };
+
+size_t bp_panel_count(const bp_kernels *k, size_t cols) { return bp_ceil_div(cols, k->nr); }
+
+/* A stride that is a multiple of 2048 bytes maps all panels to the same sets of L1. */
+size_t bp_panel_stride(const bp_kernels *k, size_t rows)
+{
+    const size_t line = BP_ALIGN / k->size, stride = bp_round_up(rows * k->nr, line);
+    return stride * k->size % 2048 == 0 ? stride + line : stride;
+}
+
+size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out)
+{
+    return bp_round_up(in, k->nr) * bp_round_up(out, k->nr);
+}
+
+size_t bp_block_rows(const bp_kernels *k, const bp_weights *w, size_t i)
+{
+    return bp_min(k->nr, w->in - i * k->nr);
+}
+
+void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
+{
+    const size_t in_padded = bp_round_up(w->in, k->nr);
+    return bp_at(w->w, (j * in_padded + i * k->nr) * k->nr, k->size);
+}
+
+void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
+{
+    const size_t out_padded = bp_round_up(w->out, k->nr);
+    if (!w->wt) return;
+    k->transpose_block(bp_at(w->wt, (i * out_padded + j * k->nr) * k->nr, k->size),
+                       bp_block(k, w, i, j));
+}
+
+void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias)
+{
+    const size_t in_padded = bp_round_up(w->in, k->nr);
+    k->pack(w->w, kernel, w->in, w->out, w->out, in_padded * k->nr);
+    for (size_t j = 0; j < bp_panel_count(k, w->out); ++j) {
+        void *tail = bp_at(bp_block(k, w, 0, j), w->in * k->nr, k->size);
+        k->fill(tail, 0, (in_padded - w->in) * k->nr);
+        for (size_t i = 0; i < bp_panel_count(k, w->in); ++i) bp_block_transposed(k, w, i, j);
+    }
+    if (w->bias) k->pack(w->bias, bias, 1, w->out, w->out, k->nr);
+}
+
+void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, void *bias)
+{
+    k->unpack(kernel, w->w, w->in, w->out, w->out, bp_round_up(w->in, k->nr) * k->nr);
+    if (w->bias) k->unpack(bias, w->bias, 1, w->out, w->out, k->nr);
+}
+
+/* c[rows][n] = a[rows][k_total] b, where b is n panels of [k_stride][NR]. */
+static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
+                    size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu)
+{
+    const size_t k_block = bp_max(BP_PANEL_BYTES / (k->nr * k->size) / k->nr, 1) * k->nr;
+    const size_t fit = BP_ROW_BYTES / (bp_min(k_block, k_total) * k->size);
+    const size_t row_block = bp_max(fit / k->mr, 1) * k->mr;
+    for (size_t r = row0; r < row0 + rows; r += row_block) {
+        const size_t m = bp_min(row_block, row0 + rows - r);
+        for (size_t p = 0; p < k_total; p += k_block) {
+            const size_t depth = bp_min(k_block, k_total - p);
+            const bp_start first = bias ? BP_FROM_BIAS : BP_FROM_ZERO;
+            const bool last = p + depth == k_total;
+            for (size_t j = 0; j < bp_panel_count(k, n); ++j) {
+                k->gemm_rows(bp_panel(k, c, j, r), bp_panel(k, a, p / k->nr, r),
+                             bp_cat(b, (j * k_padded + p) * k->nr, k->size),
+                             bias ? bp_cat(bias, j * k->nr, k->size) : NULL, m, depth,
+                             bp_panel_width(k, n, j), a.stride, p ? BP_FROM_C : first,
+                             relu && last);
+            }
+        }
+    }
+}
+
+void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w, size_t row0,
+                     size_t rows, bool relu)
+{
+    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu);
+}
+
+void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
+                      size_t row0, size_t rows)
+{
+    product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false);
+}

@@ -1,0 +1,138 @@
+/* prim.h - floor 2: threads, blocking, packing, and sweeps over whole arrays.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Built on the kernel table alone. Nothing here allocates; callers bring the memory.
+ */
+#ifndef BP_PRIM_H
+#define BP_PRIM_H
+
+#include "common.h"
+#include "kernels/kernels.h"
+
+/* ---- matrices in panels (kernels.h draws them) ---- */
+
+typedef struct {
+    void *data;
+    size_t stride; /* elements from one panel to the next */
+} bp_panels;
+
+size_t bp_panel_count(const bp_kernels *k, size_t cols);
+size_t bp_panel_stride(const bp_kernels *k, size_t rows);  /* elements, padded against aliasing */
+/* Element (row, first column of `panel`). */
+BP_INLINE void *bp_panel(const bp_kernels *k, bp_panels m, size_t panel, size_t row)
+{
+    return bp_at(m.data, panel * m.stride + row * k->nr, k->size);
+}
+/* Valid columns of a panel. */
+BP_INLINE size_t bp_panel_width(const bp_kernels *k, size_t cols, size_t panel)
+{
+    return bp_min(k->nr, cols - panel * k->nr);
+}
+
+/* ---- gemm.c: weights as panels of W and of its transpose ---- */
+
+/* W is cut into NR x NR blocks. Block (i, j) holds rows i*NR.. and columns j*NR.. and is contiguous
+ * in both orders: w[j][i] as it is, wt[i][j] transposed. Rows and columns past the end are zero. */
+typedef struct {
+    size_t in, out;
+    void *w;    /* [out/NR][in padded][NR] */
+    void *wt;   /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
+    void *bias; /* [out padded]; NULL without */
+} bp_weights;
+
+size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out); /* elements of w; of wt */
+size_t bp_block_rows(const bp_kernels *k, const bp_weights *w, size_t i); /* valid rows of block i */
+void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
+void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
+void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias);
+void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, void *bias);
+/* Rows row0 .. row0 + rows: y = x W + b; or dx = dy W^T. */
+void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w, size_t row0,
+                     size_t rows, bool relu);
+void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
+                      size_t row0, size_t rows);
+
+/* ---- elementwise.c: maps over row ranges of panels ---- */
+
+void bp_activate(const bp_kernels *k, size_t activation, bp_panels y, bp_panels z, size_t cols,
+                 size_t row0, size_t rows, void *scratch);
+void bp_derive(const bp_kernels *k, size_t activation, bp_panels dz, bp_panels dy, bp_panels saved,
+               size_t cols, size_t row0, size_t rows, void *scratch);
+/* One row as a contiguous array: in place when it fits one panel, else copied to scratch[cols]. */
+const void *bp_row_read(const bp_kernels *k, bp_panels m, size_t cols, size_t row, void *scratch);
+void *bp_row_open(const bp_kernels *k, bp_panels m, size_t cols, size_t row, void *scratch);
+void bp_row_close(const bp_kernels *k, bp_panels m, size_t cols, size_t row, const void *scratch);
+
+/* ---- reduce.c: sums over long arrays in fixed shards ---- */
+
+enum { BP_SHARD = 8192 }; /* elements: one double each */
+size_t bp_shard_count(size_t n);
+void bp_shard_squares(const bp_kernels *k, double *shards, const void *x, size_t n, size_t first,
+                      size_t last);
+double bp_shard_total(const double *shards, size_t n);
+typedef double bp_sum_fn(const void *x, size_t n);
+double bp_sum_sharded(const bp_kernels *k, bp_sum_fn *sum, const void *x, size_t n);
+
+/* ---- optim.c ---- */
+
+typedef struct {
+    size_t rule; /* row of optimizers.inc */
+    double momentum, beta_1, beta_2, epsilon, weight_decay, rho;
+    double eta_minus, eta_plus, step_min, step_max;
+    bool bias_correction;
+    double clip_norm, clip_value; /* 0: off */
+} bp_optimizer;
+
+/* One step's update of a run of parameters; what is zero or one is skipped. */
+typedef struct {
+    bp_optim_fn *rule;
+    bp_optim_args args;
+    double gradient_scale; /* of the global-norm clip */
+    double clip_value;
+} bp_update;
+
+double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate); /* initial state */
+/* step counts from 1 */
+bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
+double bp_clip_factor(double norm, double limit);
+void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
+                   size_t n);
+
+/* ---- rng.c ---- */
+
+/* Streams: what is drawn. A layer's own streams add its index. */
+enum {
+    BP_STREAM_SHUFFLE = 1,
+    BP_STREAM_USER = 2,
+    BP_STREAM_INIT = 0x10000,
+    BP_STREAM_DROPOUT = 0x20000,
+    BP_STREAM_WEIGHT_DROPOUT = 0x30000
+};
+void bp_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, uint64_t step);
+void bp_fill_random(const bp_kernels *k, const bp_kernels *k64, void *out, size_t n, bool normal,
+                    double a, double b, uint64_t seed, uint32_t stream);
+void bp_orthogonal(double *a, size_t rows, size_t cols, double gain); /* in place, rows >= cols */
+
+/* ---- threads.c ---- */
+
+typedef struct bp_team bp_team;
+typedef void bp_task_fn(void *arg, bp_team *team, size_t id);
+size_t bp_team_size(const bp_team *team);
+void bp_team_wait(bp_team *team, size_t id); /* barrier */
+/* Runs task on up to `wanted` threads; the task must go by bp_team_size, which may be less. */
+void bp_team_run(size_t wanted, bp_task_fn *task, void *arg);
+double bp_team_idle_seconds(void); /* since the calling thread's last team of several ended */
+
+typedef struct {
+    size_t threads;     /* the least of the others */
+    size_t openmp, affinity, quota, cores;
+    const char *reason; /* which one decided */
+    bool has_openmp;
+} bp_thread_limits;
+bp_thread_limits bp_threads_limits(void);
+size_t bp_threads_for(size_t available, double flops, size_t rows); /* by work */
+double bp_seconds(void); /* monotonic */
+/* Item range of one of `size` threads. */
+BP_INLINE size_t bp_share(size_t items, size_t size, size_t id) { return items * id / size; }
+
+#endif
