@@ -177,6 +177,15 @@ def find_bad_row(x, int itemsize):
     return bad
 
 
+def activate(str activation, array):
+    """Applies an activation to a C-contiguous (rows, columns) float array in place."""
+    cdef Borrowed held = Borrowed(array, True)
+    name = activation.encode()
+    if not bpfast_activate(name, held.view.buf, held.view.shape[0], held.view.shape[1],
+                           held.view.itemsize):
+        raise ValueError(f"unknown activation {activation!r}")
+
+
 # ---- networks --------------------------------------------------------------------------------
 
 
@@ -447,7 +456,7 @@ cdef class Run:
 
     def __cinit__(self, Net net, Data train, Data validation, Objective objective, size_t batch_size,
                   size_t threads, bint exact_threads=False, bint shuffle=True, bint sweep=False,
-                  bint check_inputs=False, double planned_epochs=1.0):
+                  bint check_inputs=False, bint ignore_faults=False, double planned_epochs=1.0):
         cdef bpfast_config config
         cdef bpfast_message message
         cdef bpfast_status status
@@ -465,6 +474,7 @@ cdef class Run:
         config.shuffle = shuffle
         config.sweep = sweep
         config.check_inputs = check_inputs
+        config.ignore_faults = ignore_faults
         config.planned_epochs = planned_epochs
         with nogil:
             status = bpfast_run_new(&self.run, net.net, &config, &message)
@@ -524,6 +534,10 @@ cdef class Run:
         f = bpfast_run_fault(self.run)
         raise Fault(
             "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
+
+    def unpack(self):
+        """Makes the parameters current; the next step reads them anew."""
+        bpfast_run_unpack(self.run)
 
     def end_epoch(self):
         """Returns (penalty, validation scores or None)."""

@@ -142,6 +142,7 @@ typedef struct {
     bool exact_threads;    /* use just that many: for tests of oversubscription */
     bool shuffle;
     bool sweep;            /* gradients go through GRAD even where they could be fused */
+    bool ignore_faults;    /* go on with NaN and infinities */
     bool check_inputs;     /* look for NaN and infinities while gathering */
     double planned_epochs; /* how much work is coming: threads are woken only for enough of it */
 } bpfast_config;
@@ -210,6 +211,9 @@ double bpfast_penalty(const bpfast_net *net);
 bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *output,
                                 const bpfast_objective *objective, size_t itemsize, double *value,
                                 void *gradient, bpfast_message *message);
+
+/* An activation on [rows][cols] row-major in place; softmax by rows. False when it is unknown. */
+bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols, size_t itemsize);
 
 /* ---- plan, as text ---- */
 /* One line on step `index` of the plan for this batch size; false past the end. */

@@ -117,6 +117,7 @@ cdef extern from "bpfast.h" nogil:
         c_bool exact_threads
         c_bool shuffle
         c_bool sweep
+        c_bool ignore_faults
         c_bool check_inputs
         double planned_epochs
 
@@ -188,6 +189,9 @@ cdef extern from "bpfast.h" nogil:
         size_t itemsize, double *value, void *gradient, bpfast_message *message
     ) noexcept
 
+    c_bool bpfast_activate(
+        const char *activation, void *values, size_t rows, size_t cols, size_t itemsize
+    ) noexcept
     c_bool bpfast_net_plan_line(
         const bpfast_net *net, size_t batch_size, size_t index, char *text, size_t size
     ) noexcept

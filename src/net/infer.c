@@ -219,3 +219,18 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
     close_call(&c);
     return BPFAST_OK;
 }
+
+bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols, size_t itemsize)
+{
+    const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
+    const size_t index = bp_find_name(bp_activation_name, activation);
+    if (index == BP_N_ACTIVATIONS) return false;
+    const bp_fpmode mode = bp_fpmode_enter();
+    if (index != BP_ACT_softmax) k->act[index](values, values, rows * cols);
+    for (size_t r = 0; index == BP_ACT_softmax && r < rows; ++r) {
+        void *row = bp_at(values, r * cols, itemsize);
+        k->softmax(row, row, cols);
+    }
+    bp_fpmode_leave(mode);
+    return true;
+}

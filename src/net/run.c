@@ -177,7 +177,7 @@ static void add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     if (run->config.objective.residuals)
         bp_loss_residuals(pass, &run->objective, &batch->targets, run->m[run->plan.output],
                           run->net->outputs, run->residuals, 0, batch->rows);
-    if (isfinite(scores->loss_sum)) return;
+    if (run->config.ignore_faults || isfinite(scores->loss_sum)) return;
     run->status = BPFAST_NOT_FINITE;
     name_fault(run, batch->rows);
 }
@@ -248,6 +248,7 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
 {
     bpfast_net *net = run->net;
     memcpy(net->snapshot, net->parameters, net->n_parameters * net->k->size);
+    run->norm_clips = net->has_optimizer && net->optimizer.clip_norm > 0;
     run->rates = rates;
     run->n_rates = n_rates;
     run->cursor = *cursor;
@@ -308,7 +309,7 @@ bpfast_status bpfast_run_end_epoch(bpfast_run *run, double *penalty, bpfast_scor
     const bool packed = run->packed;
     ++run->net->counters.epoch;
     if (packed) bpfast_run_unpack(run);
-    if (!weights_finite(run)) return BPFAST_NOT_FINITE;
+    if (!run->config.ignore_faults && !weights_finite(run)) return BPFAST_NOT_FINITE;
     *penalty = bpfast_penalty(run->net);
     if (run->config.validation.rows == 0) return BPFAST_OK;
     if (!packed) bp_run_pack(run); /* the epoch ended exactly where a chunk did */

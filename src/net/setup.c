@@ -144,7 +144,6 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     BP_TRY(bp_arena_try(&run->memory, &p.layout, "a training run", message));
     place(run, &p);
     if (config->validation.rows > 0) run->validation = validation_job(run, &p, infer_size);
-    run->norm_clips = net->has_optimizer && net->optimizer.clip_norm > 0;
     return BPFAST_OK;
 }
 

@@ -1,0 +1,119 @@
+"""The training loop for a loss written in Python: the core's batches, one call each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfast import _core
+from bpfast._data import Rows
+from bpfast.errors import ShapeError
+
+if TYPE_CHECKING:
+    from bpfast.network import Network
+
+#: BP_STREAM_SHUFFLE of src/prim/prim.h: the same order as the core's own loop.
+_SHUFFLE = 1
+
+
+class CallableRun:
+    """Has the methods of `_core.Run` that a fit uses.
+
+    The loss is called with the batch's targets and outputs, and returns the batch's mean and its
+    gradient with respect to the outputs.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        rows: Rows,
+        loss: Callable[..., Any],
+        batch_size: int,
+        threads: tuple[int, bool],
+        shuffle: bool,
+        ignore_faults: bool,
+    ) -> None:
+        self._net, self._rows, self._loss = net, rows, loss
+        self._batch_size, self._shuffle = batch_size, shuffle
+        self._ignore_faults = ignore_faults
+        self._batches = -(-len(rows) // batch_size)
+        self._run = _core.Run(net._core, None, None, None, batch_size, *threads)
+        self._cursor: dict[str, Any] = {}
+        self._rates: NDArray[np.float64] = np.zeros(1)
+        self._order: NDArray[np.int64] | None = None
+        self._before: NDArray[Any] = net.parameters.copy()
+        self.threads = self._run.threads
+
+    def begin_epoch(self, rates: NDArray[np.float64], cursor: dict[str, Any]) -> None:
+        """Draw the order and go to the cursor."""
+        zero = dict.fromkeys(("batch", "correct", "squared", "absolute"), 0)
+        self._cursor = {**zero, "loss_sum": 0.0, "weight_sum": 0.0, **cursor}
+        self._rates = rates
+        self._before = self._net.parameters.copy()
+        counters = self._net._core.counters()
+        if self._shuffle:
+            self._order = _core.permutation(
+                len(self._rows), counters["seed"], _SHUFFLE, counters["epoch"]
+            )
+
+    def steps(
+        self, max_steps: int, chunk_seconds: float, seconds: float, clock: Callable[[], float]
+    ) -> bool:
+        """Make steps until one of the limits; return whether the epoch is finished."""
+        end = clock() + seconds
+        done = 0
+        while self._cursor["batch"] < self._batches and done < max_steps:
+            if done and clock() >= end:
+                break
+            self._step()
+            done += 1
+        return bool(self._cursor["batch"] >= self._batches)
+
+    def _step(self) -> None:
+        """Make one step."""
+        batch = self._cursor["batch"]
+        span = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
+        index: Any = span if self._order is None else self._order[span]
+        x = self._rows.x[index]
+        out = np.empty((len(x), self._net.outputs), self._net.dtype)
+        self._run.forward(x, True, out)
+        value, gradient = self._loss(self._rows.target()[index], out)
+        slope = np.ascontiguousarray(gradient, self._net.dtype)
+        if slope.shape != out.shape:
+            raise ShapeError(f"loss must return a gradient of shape {out.shape}, got {slope.shape}")
+        finite = np.isfinite(value) and np.isfinite(slope).all()
+        if not finite and not self._ignore_faults:
+            raise _core.Fault("not_finite", len(self._net.layers), batch, 0)
+        self._run.backward(slope, False)
+        self._run.apply(float(self._rates[batch if len(self._rates) > 1 else 0]))
+        self._cursor["batch"] += 1
+        self._cursor["loss_sum"] += float(value) * len(x)
+        self._cursor["weight_sum"] += len(x)
+
+    def unpack(self) -> None:
+        """Do nothing: every step leaves the parameters current."""
+
+    def cursor(self) -> dict[str, Any]:
+        """Return where the epoch stands."""
+        return dict(self._cursor)
+
+    def end_epoch(self) -> tuple[float, None]:
+        """Return the penalty; validation is left to the caller."""
+        counters = self._net._core.counters()
+        self._net._core.set_counters(
+            counters["seed"], counters["step"], counters["epoch"] + 1
+        )
+        if not (self._ignore_faults or np.isfinite(self._net.parameters).all()):
+            raise _core.Fault("not_finite", len(self._net.layers), self._batches - 1, 0)
+        return self._net._core.penalty(), None
+
+    def residuals(self, validation: bool) -> list[float]:
+        """Never called: metrics of a callable loss are scored apart."""
+        raise NotImplementedError
+
+    def restore(self) -> None:
+        """Put back the parameters of the epoch's start."""
+        self._net.parameters[:] = self._before

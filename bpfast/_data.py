@@ -1,0 +1,285 @@
+"""Inputs, targets and weights: checked once, here, before any work; never copied whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfast import _core
+from bpfast._check import bad_type, bad_value, show
+from bpfast.errors import ShapeError
+
+if TYPE_CHECKING:
+    from bpfast.losses import Loss
+
+#: Losses whose targets lie in [0, 1], and the one whose targets are counts.
+_PROBABILITIES = ("cross_entropy", "binary_cross_entropy")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked arrays, and the C view of them.
+
+    Attributes
+    ----------
+    x : ndarray (rows, inputs)
+    y : ndarray (rows, outputs) or None
+        None where `labels` stand for it.
+    labels : ndarray of int64 (rows,) or None
+    weights : ndarray of float64 (rows,) or None
+    streamed : bool
+        x or y is a memory map: it is searched for NaN while it is read.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    labels: NDArray[np.int64] | None
+    weights: NDArray[np.float64] | None = None
+    streamed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def core(self) -> _core.Data:
+        """Return the view that C reads; it keeps the arrays alive."""
+        return _core.Data(self.x, self.y, self.labels, self.weights)
+
+    def take(self, rows: NDArray[np.int64]) -> Rows:
+        """Return a copy of some rows."""
+        return Rows(*(None if a is None else a[rows] for a in self._arrays()))  # type: ignore[arg-type]
+
+    def weighted(self, weights: NDArray[np.float64] | None) -> Rows:
+        """Return the same rows with these weights."""
+        return replace(self, weights=weights)
+
+    def target(self) -> NDArray[Any]:
+        """Return labels or targets, whichever there are."""
+        found = self.y if self.labels is None else self.labels
+        assert found is not None
+        return found
+
+    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.x, self.y, self.labels, self.weights
+
+
+def as_array(name: str, value: object) -> NDArray[Any]:
+    """Return `value` as an ndarray of a numeric type that the core reads."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: fill or drop the masked values first")
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name} must be dense, got a sparse {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{name} must be a rectangular array: {error}") from None
+    if array.dtype.kind in "USO":
+        hint = "; for class names use bpfast.sklearn's estimators" if name.startswith("y") else ""
+        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}{hint}")
+    if array.dtype.name not in _core.SOURCES:
+        raise TypeError(f"{name} must have a real dtype of at most 64 bits, got {array.dtype}")
+    if not array.dtype.isnative:
+        raise TypeError(f"{name} must be in native byte order, got dtype {array.dtype.str}")
+    return array
+
+
+def _check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
+    """Raise a ValueError that names the first element not finite in the network's dtype."""
+    if array.dtype.kind != "f" or len(array) == 0:
+        return
+    row = _core.find_bad_row(array, itemsize)
+    if row == len(array):
+        return
+    values = np.atleast_1d(array[row])
+    limit = np.finfo(np.float32 if itemsize == 4 else np.float64).max
+    column = int(np.argmax(~(np.abs(values) <= limit)))
+    place = f"row {row}" + (f", column {column}" if array.ndim == 2 else "")
+    raise ValueError(f"{name} must be finite, got {values[column]} at {place}")
+
+
+def as_inputs(value: object, features: int, itemsize: int, name: str = "X") -> NDArray[Any]:
+    """Return X as (rows, features), finite; memory maps are checked when they are read."""
+    array = as_array(name, value)
+    if array.ndim != 2:
+        raise ShapeError(
+            f"{name} must have shape (rows, {features}), got {array.ndim} dimensions {array.shape}"
+        )
+    if array.shape[1] != features:
+        raise ShapeError(f"{name} must have {features} columns, got shape {array.shape}")
+    if not isinstance(value, np.memmap):
+        _check_finite(name, array, itemsize)
+    return array
+
+
+def as_rows(
+    X: object,
+    y: object,
+    features: int,
+    outputs: int,
+    loss: Loss | None,
+    itemsize: int,
+    suffix: str = "",
+) -> Rows:
+    """Return checked rows; `suffix` distinguishes validation data in messages."""
+    name_x, name_y = f"X{suffix}", f"y{suffix}"
+    x = as_inputs(X, features, itemsize, name_x)
+    if len(x) == 0:
+        raise ShapeError(f"{name_x} must have at least one row, got shape {x.shape}")
+    array = as_array(name_y, y)
+    if array.ndim == 0 or len(array) != len(x):
+        raise ShapeError(
+            f"{name_y} must have as many rows as {name_x}: {len(x)}, got shape {array.shape}"
+        )
+    labels = None
+    if loss is not None and loss.kind == "cross_entropy":
+        if outputs == 1:
+            raise ValueError(
+                "loss 'cross_entropy' needs at least 2 outputs, got 1; "
+                "use 'binary_cross_entropy' for one"
+            )
+        if array.ndim == 1 or array.shape[1:] == (1,):
+            labels = _as_labels(name_y, array, outputs)
+    targets = None if labels is not None else _as_targets(name_y, array, outputs)
+    if targets is not None:
+        if not isinstance(y, np.memmap):
+            _check_finite(name_y, targets, itemsize)
+        _check_range(name_y, targets, loss)
+    streamed = isinstance(X, np.memmap) or isinstance(y, np.memmap)
+    return Rows(x, targets, labels, None, streamed)
+
+
+def _as_labels(name: str, array: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Return class labels 0 .. classes - 1 as contiguous int64."""
+    flat = array.reshape(-1)
+    if flat.dtype.kind == "f":
+        whole = np.isfinite(flat) & (flat == np.floor(flat))
+        if not whole.all():
+            row = int(np.argmin(whole))
+            raise ValueError(f"{name} must hold whole class labels, got {flat[row]} at row {row}")
+    low, high = flat.min(), flat.max()
+    if low < 0 or high >= classes:
+        row = int(np.argmax((flat < 0) | (flat >= classes)))
+        raise ValueError(
+            f"{name} must hold class labels 0 to {classes - 1} for {classes} outputs, "
+            f"got {flat[row]} at row {row}"
+        )
+    return np.ascontiguousarray(flat, dtype=np.int64)
+
+
+def _as_targets(name: str, array: NDArray[Any], outputs: int) -> NDArray[Any]:
+    """Return targets as (rows, outputs); (rows,) means one output."""
+    shaped = array.reshape(-1, 1) if array.ndim == 1 and outputs == 1 else array
+    if shaped.ndim != 2 or shaped.shape[1] != outputs:
+        expected = f"(rows, {outputs})" + (" or (rows,)" if outputs == 1 else "")
+        hint = ""
+        if array.ndim == 1 and array.dtype.kind in "iub":
+            hint = "; class labels go with loss 'cross_entropy'"
+        raise ShapeError(f"{name} must have shape {expected}, got {array.shape}{hint}")
+    return shaped
+
+
+def _check_range(name: str, targets: NDArray[Any], loss: Loss | None) -> None:
+    """Raise a ValueError where the loss has no meaning for a target."""
+    if loss is None or (loss.kind not in _PROBABILITIES and loss.kind != "poisson"):
+        return
+    high = np.inf if loss.kind == "poisson" else 1
+    if targets.min() >= 0 and targets.max() <= high:
+        return
+    row, column = np.argwhere(~((targets >= 0) & (targets <= high)))[0]
+    expected = "not negative" if loss.kind == "poisson" else "between 0 and 1"
+    raise ValueError(
+        f"{name} must be {expected} for loss {loss.kind!r}, "
+        f"got {targets[row, column]} at row {row}, column {column}"
+    )
+
+
+def as_weights(
+    rows: Rows, sample_weight: object, class_weight: object, loss: Loss | None, outputs: int
+) -> NDArray[np.float64] | None:
+    """Return one weight a row, class weights included; None where all are 1."""
+    weights: NDArray[np.float64] | None = None
+    if sample_weight is not None:
+        given = as_array("sample_weight", sample_weight)
+        if given.shape != (len(rows),):
+            raise ShapeError(f"sample_weight must have shape ({len(rows)},), got {given.shape}")
+        weights = np.ascontiguousarray(given, dtype=np.float64)
+        if not np.isfinite(weights).all() or weights.min() < 0:
+            row = int(np.argmin(np.isfinite(weights) & (weights >= 0)))
+            raise ValueError(
+                f"sample_weight must be finite and not negative, got {weights[row]} at row {row}"
+            )
+        if not weights.any():
+            raise ValueError("sample_weight must not be zero everywhere")
+    if class_weight is None:
+        return weights
+    by_class = _class_weights(rows, class_weight, loss, outputs)
+    return by_class if weights is None else weights * by_class
+
+
+def _class_weights(
+    rows: Rows, class_weight: object, loss: Loss | None, outputs: int
+) -> NDArray[np.float64]:
+    """Return the weight of each row's class."""
+    if loss is None or loss.kind not in _PROBABILITIES:
+        kind = getattr(loss, "kind", "a function")
+        raise ValueError(f"class_weight needs a classification loss, got loss {kind!r}")
+    if rows.labels is not None:
+        classes, labels = outputs, rows.labels
+    elif outputs > 1 and loss.kind == "cross_entropy":
+        classes, labels = outputs, np.argmax(rows.target(), axis=1)
+    elif outputs == 1:
+        classes, labels = 2, (rows.target()[:, 0] > 0.5).astype(np.int64)
+    else:
+        raise ValueError(f"class_weight has no meaning for {outputs} yes-or-no outputs")
+    table = np.ones(classes)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise bad_value("class_weight", "a dict, 'balanced' or None", class_weight)
+        counts = np.bincount(labels, minlength=classes)
+        present = counts > 0  # weights as scikit-learn's: rows / (classes present * count)
+        table[present] = len(labels) / (present.sum() * counts[present])
+        return table[labels]
+    if not isinstance(class_weight, Mapping):
+        raise bad_type("class_weight", "a dict, 'balanced' or None", class_weight)
+    for label, weight in class_weight.items():
+        if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+            raise bad_value("class_weight", f"a dict with keys 0 to {classes - 1}", label)
+        try:
+            value = float(weight)
+        except (TypeError, ValueError):
+            value = -1.0
+        if not 0 <= value < np.inf:
+            raise ValueError(
+                f"class_weight[{label}] must be finite and not negative, got {show(weight)}"
+            )
+        table[label] = value
+    return table[labels]
+
+
+#: BP_STREAM_USER of src/prim/prim.h.
+_SPLIT_STREAM = 2
+
+
+def held_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Return the rows to train on and a share to validate on, stratified for class labels.
+
+    The choice depends on the seed alone, so that a resumed fit holds out the same rows.
+    """
+    order = _core.permutation(len(rows), seed, _SPLIT_STREAM)
+    if rows.labels is not None:  # class by class, each in the drawn order
+        order = order[np.argsort(rows.labels[order], kind="stable")]
+        groups = np.split(order, np.flatnonzero(np.diff(rows.labels[order])) + 1)
+    else:
+        groups = [order]
+    counts = [round(share * len(group)) for group in groups]
+    held = np.sort(np.concatenate([g[:n] for g, n in zip(groups, counts, strict=True)]))
+    kept = np.sort(np.concatenate([g[n:] for g, n in zip(groups, counts, strict=True)]))
+    if len(held) == 0 or len(kept) == 0:
+        raise ValueError(
+            f"validation_split={share} of {len(rows)} rows leaves {len(kept)} to train on and "
+            f"{len(held)} to validate on"
+        )
+    return rows.take(kept), rows.take(held)

@@ -1,0 +1,349 @@
+"""The training loop over epochs: data, callbacks, schedule, the record, and every way to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfast import _core, losses, optimizers, schedules
+from bpfast._callable_run import CallableRun
+from bpfast._check import bad_type, check_bool, check_choice, check_count, check_fraction, check_positive
+from bpfast._data import Rows, as_rows, as_weights, held_out
+from bpfast._monitor import check_monitors
+from bpfast._score import Scorer
+from bpfast._symmetry import warn_of_symmetry
+from bpfast.callbacks import Callback, Checkpoint, History, Progress as ProgressLines, check_callbacks
+from bpfast.errors import DivergenceError
+from bpfast.layers import Standardize
+
+if TYPE_CHECKING:
+    from bpfast.network import Network
+
+#: Between chunks of steps signals are polled; half of DESIGN's quarter-second promise.
+CHUNK_SECONDS = 0.05
+
+
+@dataclass
+class Progress:
+    """Where an interrupted fit stands; a model file keeps it."""
+
+    epoch: int = 0
+    cursor: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=dict)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    schedule: dict[str, Any] = field(default_factory=dict)
+
+    def freeze(self) -> Progress:
+        """Return plain values."""
+        return self
+
+
+class Fit:
+    """One call of Network.fit: everything is checked by the constructor, `run` does the work."""
+
+    def __init__(self, net: Network, X: Any, y: Any, **options: Any) -> None:
+        self.net = net
+        self.loss = losses.get(options["loss"])
+        known = self.loss if isinstance(self.loss, losses.Loss) else None
+        self.optimizer = optimizers.get(options["optimizer"])
+        self.schedule = schedules.get(options["schedule"])
+        self.epochs = check_count("epochs", options["epochs"])
+        self.batch_size = check_count("batch_size", options["batch_size"])
+        self.shuffle = check_bool("shuffle", options["shuffle"])
+        self.on_divergence = check_choice(
+            "on_divergence", options["on_divergence"], ("raise", "stop", "ignore")
+        )
+        seconds = options["max_seconds"]
+        self.max_seconds = math.inf if seconds is None else check_positive("max_seconds", seconds)
+        size = net.dtype.itemsize
+        rows = as_rows(X, y, net.inputs, net.outputs, known, size)
+        rows = rows.weighted(
+            as_weights(rows, options["sample_weight"], options["class_weight"], known, net.outputs)
+        )
+        if known is None and rows.weights is not None:
+            raise ValueError("sample_weight and class_weight need a loss by name; weigh in your own")
+        self.rows, self.validation = self._split(rows, known, options)
+        self.batch_size = min(self.batch_size, len(self.rows))
+        self.scorer = Scorer(net, self.loss, options["metrics"], self.rows)
+        self.history = History()
+        given = check_callbacks(options["callbacks"])
+        lines = ProgressLines(options["verbose"])
+        # A checkpoint keeps the state of the others: it comes after them.
+        ordered = sorted(given, key=lambda c: isinstance(c, Checkpoint))
+        self.callbacks: list[Callback] = [self.history, *([lines] if options["verbose"] else []), *ordered]
+        check_monitors([*given, self.schedule], self._recorded())
+        if isinstance(self.optimizer, optimizers.Rprop) and self.batch_size < len(self.rows):
+            warnings.warn(
+                f"Rprop needs full batches: batch_size={self.batch_size} of {len(self.rows)} rows",
+                stacklevel=4,
+            )
+        self.resume = check_bool("resume", options["resume"])
+        if self.schedule is not None:
+            self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
+        self.run_: _core.Run | CallableRun = self._make_run(known)
+
+    # ---- preparation
+
+    def _split(
+        self, rows: Rows, loss: losses.Loss | None, options: Mapping[str, Any]
+    ) -> tuple[Rows, Rows | None]:
+        """Return training and validation rows."""
+        net, given = self.net, options["validation_data"]
+        share = check_fraction("validation_split", options["validation_split"])
+        if given is None:
+            return held_out(rows, share, net.seed) if share else (rows, None)
+        if share:
+            raise ValueError("validation_split must be 0 when validation_data is given")
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise bad_type("validation_data", "(X, y) or (X, y, sample_weight)", given)
+        found = as_rows(
+            given[0], given[1], net.inputs, net.outputs, loss, net.dtype.itemsize, "_validation"
+        )
+        if (found.labels is None) != (rows.labels is None):
+            raise ValueError("y_validation must be given as y is: both class labels, or both rows")
+        weights = given[2] if len(given) == 3 else None
+        return rows, found.weighted(as_weights(found, weights, None, loss, net.outputs))
+
+    def _recorded(self) -> list[str]:
+        """Return the keys of an epoch's logs."""
+        scores = ["loss", *self.scorer.names()]
+        both = scores + ([f"val_{name}" for name in scores] if self.validation else [])
+        return [*both, "penalty", "learning_rate", "seconds"]
+
+    def _make_run(self, loss: losses.Loss | None) -> _core.Run | CallableRun:
+        """Return the loop's engine. Nothing of the network has changed until it exists."""
+        net, rows = self.net, self.rows
+        if loss is None:
+            return CallableRun(
+                net,
+                rows,
+                cast(Any, self.loss),
+                self.batch_size,
+                net._threads(),
+                self.shuffle,
+                self.on_divergence == "ignore",
+            )
+        return _core.Run(
+            net._core,
+            rows.core(),
+            None if self.validation is None else self.validation.core(),
+            self.scorer.objective,
+            self.batch_size,
+            *net._threads(),
+            shuffle=self.shuffle,
+            sweep=net._sweep,
+            check_inputs=rows.streamed,
+            ignore_faults=self.on_divergence == "ignore",
+            planned_epochs=float(self.epochs),
+        )
+
+    def _prepare(self) -> Progress:
+        """Change the network: statistics, optimizer, counters. Return where to start."""
+        net = self.net
+        warn_of_symmetry(net)
+        progress = net._progress.freeze() if self.resume and net._progress is not None else None
+        if isinstance(net.layers[0], Standardize) and not net._measured:
+            net._core.standardize(self.rows.x)
+            net._measured = True
+        net._set_optimizer(self.optimizer)
+        if progress is None and net._progress is not None and net._progress.cursor:
+            counters = net._core.counters()  # an epoch was left unfinished: its order is used up
+            net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
+        net._loss = self.loss if isinstance(self.loss, losses.Loss) else None
+        net._metrics = list(self.scorer.builtin)
+        net.history = self.history
+        net._progress = None
+        if self.schedule is not None:
+            self.schedule.reset()
+        return progress or Progress()
+
+    # ---- the loop
+
+    def run(self) -> History:
+        """Train."""
+        progress = self._prepare()
+        logs: dict[str, float] = {}
+        start = {"epochs": float(self.epochs)}
+        for callback in self.callbacks:
+            if callback is not self.history:
+                callback.net = self.net
+        try:
+            stop = self._call("on_train_begin", start)
+            self._restore_states(progress)
+            epoch, cursor = progress.epoch, progress.cursor
+            spread = self.scorer.spread(self.rows)
+            deadline = time.monotonic() + self.max_seconds
+            while epoch < self.epochs and not stop:
+                done, stop, logs = self._epoch(epoch, cursor, deadline, spread)
+                if not done:
+                    break
+                epoch, cursor = epoch + 1, {}
+                stop = stop or time.monotonic() >= deadline
+        finally:
+            self._call("on_train_end", logs)
+        return self.history
+
+    def _epoch(
+        self, epoch: int, cursor: dict[str, Any], deadline: float, spread: NDArray[Any] | None
+    ) -> tuple[bool, bool, dict[str, float]]:
+        """Train one epoch; return whether it was finished, whether to stop, and its numbers."""
+        start = time.perf_counter()
+        stop = self._call("on_epoch_begin", epoch, {})
+        if stop:
+            return False, True, {}
+        rates = self._rates(epoch)
+        finished = False
+        self.run_.begin_epoch(rates, cursor)
+        try:
+            finished, stop = self._steps(deadline)
+            if not finished:
+                return False, stop, {}
+            penalty, sums = self.run_.end_epoch()
+        except _core.Fault as fault:
+            return self._fault(fault, epoch)
+        finally:
+            if not finished:
+                self._keep_progress(epoch, self.run_.cursor())
+        logs = self._logs(penalty, sums, spread)
+        logs["learning_rate"] = float(rates[0])
+        logs["seconds"] = time.perf_counter() - start
+        self._keep_progress(epoch + 1, {})
+        if self.schedule is not None:
+            self.schedule.on_epoch_end(epoch, logs)
+        stop = self._call("on_epoch_end", epoch, logs) or stop
+        return True, stop, logs
+
+    def _steps(self, deadline: float) -> tuple[bool, bool]:
+        """Run the epoch's batches; return whether all were, and whether a callback said stop."""
+        watchers = [c for c in self.callbacks if c.uses_batches]
+        limit = 1 if watchers else 2**62
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False, True
+            finished = self.run_.steps(limit, CHUNK_SECONDS, left, time.monotonic)
+            if watchers:
+                self.run_.unpack()
+                at = self.run_.cursor()
+                mean = {"loss": at["loss_sum"] / at["weight_sum"] if at["weight_sum"] else math.nan}
+                stops = [bool(c.on_batch_end(at["batch"] - 1, mean)) for c in watchers]
+                if any(stops):
+                    return finished, True
+            if finished:
+                return True, False
+
+    def _rates(self, epoch: int) -> NDArray[np.float64]:
+        """Return the epoch's learning rate, or one for each batch."""
+        initial = self.optimizer.learning_rate
+        if self.schedule is None:
+            return np.array([initial])
+        if not self.schedule.per_step:
+            return np.array([self.schedule.rate(initial, float(epoch))])
+        batches = -(-len(self.rows) // self.batch_size)
+        return np.array([self.schedule.rate(initial, epoch + b / batches) for b in range(batches)])
+
+    def _logs(
+        self, penalty: float, sums: Mapping[str, float] | None, spread: NDArray[Any] | None
+    ) -> dict[str, float]:
+        """Return the numbers of the epoch that ended."""
+        scorer, run, validation = self.scorer, self.run_, self.validation
+        if isinstance(run, CallableRun):
+            scores = scorer.evaluate(self.rows)
+            cursor = run.cursor()
+            scores["loss"] = cursor["loss_sum"] / cursor["weight_sum"]
+        else:
+            wanted = "r2" in scorer.builtin
+            scores = scorer.from_sums(run.cursor(), run.residuals(False) if wanted else (), spread)
+            scores |= scorer.in_python(self.rows)
+        checked = {}
+        if validation is not None and sums is None:
+            checked = scorer.evaluate(validation)
+        elif validation is not None and sums is not None:
+            sums_of = run.residuals(True) if "r2" in scorer.builtin else ()
+            checked = scorer.from_sums(sums, sums_of, scorer.spread(validation))
+            checked |= scorer.in_python(validation)
+        names = {f"val_{name}": value for name, value in checked.items()}
+        return {**scores, **names, "penalty": penalty}
+
+    def _call(self, method: str, *arguments: Any) -> bool:
+        """Call every callback; return whether one said stop."""
+        return any([bool(getattr(c, method)(*arguments)) for c in self.callbacks])
+
+    # ---- stops
+
+    def _fault(self, fault: _core.Fault, epoch: int) -> tuple[bool, bool, dict[str, float]]:
+        """Put the last finite weights back, and raise or stop."""
+        net = self.net
+        if fault.kind == "bad_input":
+            self.run_.restore()
+            raise ValueError(f"X must be finite, got NaN or infinity in row {fault.row}") from None
+        self.run_.restore()
+        net._core.reset_optimizer()
+        net._optimizer = None
+        inside = fault.layer < len(net.layers)
+        layer = net._names[fault.layer] if inside else None
+        what = f"layer {layer}" if inside else "the loss"
+        message = (
+            f"{what} became NaN or infinite in epoch {epoch}, batch {fault.batch}; the weights of "
+            f"the last finite epoch are back. Try a smaller learning rate than "
+            f"{self.optimizer.learning_rate:g}, clip_norm, or scaled inputs"
+        )
+        if self.on_divergence == "raise":
+            raise DivergenceError(message, layer=layer, epoch=epoch, batch=fault.batch) from None
+        warnings.warn(message, RuntimeWarning, stacklevel=6)
+        return False, True, {}
+
+    def _keep_progress(self, epoch: int, cursor: dict[str, Any]) -> None:
+        """Note where a resumed fit would go on; states are read when they are saved."""
+        states = [c for c in self.callbacks if not isinstance(c, (History, ProgressLines))]
+        self.net._progress = LiveProgress(epoch, cursor, self.history, states, self.schedule)
+
+    def _restore_states(self, progress: Progress) -> None:
+        """Bring history, callbacks and schedule to where the interrupted fit stood."""
+        if progress.history:
+            self.history.set_state(progress.history)
+        own = [c for c in self.callbacks if not isinstance(c, (History, ProgressLines))]
+        if progress.callbacks and len(progress.callbacks) != len(own):
+            raise ValueError(
+                f"callbacks must be the {len(progress.callbacks)} of the fit that is resumed, "
+                f"got {len(own)}"
+            )
+        for callback, state in zip(own, progress.callbacks, strict=False):
+            if state:
+                callback.set_state(state)
+        if self.schedule is not None and progress.schedule:
+            self.schedule.set_state(progress.schedule)
+
+
+class LiveProgress:
+    """Progress whose states are those of the objects at the moment they are read."""
+
+    def __init__(
+        self,
+        epoch: int,
+        cursor: dict[str, Any],
+        history: History,
+        callbacks: list[Callback],
+        schedule: schedules.Schedule | None,
+    ) -> None:
+        self.epoch = epoch
+        self.cursor = cursor
+        self._objects = (history, callbacks, schedule)
+
+    def freeze(self) -> Progress:
+        """Return plain values."""
+        history, callbacks, schedule = self._objects
+        return Progress(
+            self.epoch,
+            self.cursor,
+            history.get_state(),
+            [c.get_state() for c in callbacks],
+            {} if schedule is None else schedule.get_state(),
+        )

@@ -1,0 +1,637 @@
+"""The network: layers with their weights, and everything one does with them."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bpfast import _core, config, losses, metrics
+from bpfast._check import bad_type, bad_value, check_bool, check_choice, check_count, check_text
+from bpfast._data import Rows, as_inputs, as_rows, as_weights
+from bpfast.errors import ShapeError
+from bpfast.initializers import Initializer
+from bpfast.layers import Dense, Layer, check_layer
+
+if TYPE_CHECKING:
+    from bpfast._fit import LiveProgress, Progress
+    from bpfast.callbacks import Callback, History
+    from bpfast.optimizers import Optimizer
+    from bpfast.schedules import Schedule
+
+Array = NDArray[Any]
+LossLike = str | losses.Loss | Mapping[str, Any] | Callable[..., Any]
+MetricLike = str | Callable[..., float]
+
+#: Element types of weights and arithmetic.
+DTYPES = ("float32", "float64")
+
+
+class Matches(NamedTuple):
+    """What `Network.load_weights` found."""
+
+    matched: list[str]
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+    mismatched: list[str]
+
+
+class Network:
+    """A feed-forward network on the CPU.
+
+    Parameters
+    ----------
+    layers : list of int or list of Layer
+        Sizes, as in ``[784, 256, 10]``: dense layers with relu inside, identity at the end, and
+        He-normal weights throughout; or layers, with `input_shape`.
+    input_shape : int, optional
+        Values per input row; needed with a list of layers.
+    dtype : {"float32", "float64"}, default "float32"
+        Of weights, arithmetic and outputs.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of initial weights, shuffling, dropout and splits. A generator gives one number; None
+        draws one from the operating system. `seed` records it.
+    n_threads : int, optional
+        Most threads; None for `bpfast.set_num_threads` or the machine's limit. It never changes
+        results.
+
+    Attributes
+    ----------
+    params, grads : dict of str to ndarray
+        Writable views by name: ``"0.kernel"`` (inputs, outputs), ``"0.bias"`` (outputs,).
+    parameters, gradients : ndarray (n,)
+        The same memory as one vector: the concatenated, raveled values of `params` and `grads`.
+    history : History or None
+        Of the last fit, also when it ended in an exception.
+    metadata : dict of str to str
+        Notes of the user, kept in model files.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not one of the above.
+    MemoryError
+        The parameters do not fit; the message states bytes.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] | Sequence[Layer],
+        *,
+        input_shape: int | tuple[int] | None = None,
+        dtype: str = "float32",
+        rng: int | np.random.Generator | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self._setup(*_read_layers(layers, input_shape), dtype, _seed_of(rng), n_threads)
+        self._initialize()
+
+    def _setup(
+        self, layers: list[Layer], inputs: int, dtype: str, seed: int, n_threads: int | None
+    ) -> None:
+        """Make the core network; weights are still zero."""
+        name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
+        self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        self.inputs = inputs
+        self.seed = seed
+        self.n_threads = None if n_threads is None else check_count("n_threads", n_threads)
+        self.metadata: dict[str, str] = {}
+        self.history: History | None = None
+        self._names = _layer_names(layers)
+        specs = [layer.spec() for layer in layers]
+        isa = config.chosen_isa()
+        self._core = _core.Net(specs, inputs, self.dtype.itemsize, isa, seed)
+        self.outputs: int = self._core.outputs
+        self.parameters: Array = np.asarray(self._core.parameters())
+        self.gradients: Array = np.asarray(self._core.gradients())
+        self._buffers: Array = np.asarray(self._core.buffers())
+        self.params = self._views(self.parameters)
+        self.grads = self._views(self.gradients)
+        self._measured = False  # a first Standardize layer has its statistics
+        self._optimizer: Optimizer | None = None
+        self._loss: losses.Loss | None = None
+        self._metrics: list[str] = []
+        self._progress: Progress | LiveProgress | None = None  # where an interrupted fit stands
+        self._sweep = False  # tests: gradients through GRAD even where they could be fused
+        self._owner: int | None = None  # the thread that is in fit
+        self._lock = threading.Lock()
+        self._stream: tuple[tuple[Any, ...], int, _core.Run] | None = None
+        self._forwarded: tuple[_core.Run, int] | None = None
+
+    def _views(self, flat: Array) -> dict[str, Array]:
+        """Return named, shaped views of a vector of parameters."""
+        views = {}
+        for layer, offset, rows, cols, is_bias in self._core.tensors():
+            name = f"{self._names[layer]}.{'bias' if is_bias else 'kernel'}"
+            view = flat[offset : offset + rows * cols]
+            views[name] = view if is_bias else view.reshape(rows, cols)
+        return views
+
+    def _initialize(self) -> None:
+        """Draw the initial weights."""
+        for layer, _, rows, cols, is_bias in self._core.tensors():
+            dense = cast(Dense, self.layers[layer])
+            name = f"{self._names[layer]}.{'bias' if is_bias else 'kernel'}"
+            init: Initializer = dense.bias_init if is_bias else dense.resolved_weight_init()
+            view = self.params[name]
+            if is_bias:
+                rows = self.params[f"{self._names[layer]}.kernel"].shape[0]
+            kind, a, b = init.spec(rows, cols)
+            if kind == "given":
+                view[...] = init.values(view.shape)
+            elif kind == "orthogonal" and is_bias:
+                raise ValueError(f"bias_init of layer {self._names[layer]} cannot be orthogonal")
+            else:
+                _core.fill(view, kind, a, b, self.seed, 2 * layer + is_bias)
+
+    # ---- training
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: LossLike,
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 10,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        metrics: Iterable[MetricLike] = (),
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
+        schedule: Schedule | Callable[[int, float], float] | None = None,
+        callbacks: Iterable[Callback] = (),
+        max_seconds: float | None = None,
+        on_divergence: Literal["raise", "stop", "ignore"] = "raise",
+        verbose: int = 0,
+        resume: bool = False,
+    ) -> History:
+        """Train by minibatch gradient descent.
+
+        Parameters
+        ----------
+        X : array (rows, inputs)
+            Any real dtype and layout, memory maps included; read in place.
+        y : array (rows,) or (rows, outputs)
+            Targets; integer class labels 0 .. outputs - 1 for ``"cross_entropy"``, or one-hot or
+            soft rows.
+        loss : str, Loss or callable
+            A name of `bpfast.losses`, an object, or ``(y, output) -> (value, gradient)``, both of
+            the batch's mean.
+        optimizer : str or Optimizer, default "adam"
+            Its state continues over fits while the class stays the same.
+        epochs, batch_size : int, defaults 10 and 32
+            32 as in Keras. The last batch of an epoch may be smaller.
+        shuffle : bool, default True
+            A new order each epoch, determined by `seed` and the number of epochs so far.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Scored after each epoch.
+        validation_split : float in [0, 1), default 0
+            Share of the rows to hold out instead: drawn by `seed`, stratified for class labels.
+        metrics : iterable of str or callable
+            Names of `bpfast.metrics`, or ``(y, output) -> float``, which cost a predict over the
+            training rows each epoch.
+        sample_weight : array (rows,), optional
+            >= 0. Loss and gradient divide by the batch's sum; a batch of zero weight makes no step.
+        class_weight : dict or "balanced", optional
+            Multiplies the weights of a class's rows; balanced: rows / (classes * count), as
+            scikit-learn.
+        schedule : Schedule or callable ``(epoch, initial) -> rate``, optional
+            Counts epochs from 0 in this fit.
+        callbacks : iterable of Callback
+        max_seconds : float, optional
+            Stop soon after, at a batch boundary; a later ``resume=True`` goes on there.
+        on_divergence : {"raise", "stop", "ignore"}, default "raise"
+            When a loss or weight is not finite: raise DivergenceError, or return, with the last
+            finite epoch's weights; or go on regardless.
+        verbose : {0, 1, 2}, default 0
+            Progress on standard error; see `bpfast.Progress`.
+        resume : bool, default False
+            Go on with the fit that was interrupted, also in another process after `save` and
+            `bpfast.load`: with the same arguments it ends with the same bits. Without such a fit,
+            start one.
+
+        Returns
+        -------
+        History
+            Per epoch ``loss`` (the data term), ``penalty``, ``learning_rate``, ``seconds``, and
+            the metrics; with ``val_`` for the validation data.
+
+        Raises
+        ------
+        ShapeError, ValueError, TypeError
+            Before any work; the network is unchanged.
+        DivergenceError
+            See `on_divergence`.
+        RuntimeError
+            A fit of this network is running.
+        KeyboardInterrupt
+            At a batch boundary; the weights are finite and current.
+        """
+        from bpfast._fit import Fit
+
+        with self._fitting():
+            return Fit(
+                self,
+                X,
+                y,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                metrics=metrics,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                schedule=schedule,
+                callbacks=callbacks,
+                max_seconds=max_seconds,
+                on_divergence=on_divergence,
+                verbose=verbose,
+                resume=resume,
+            ).run()
+
+    @contextmanager
+    def _fitting(self) -> Any:
+        """Hold the network for one fit, or raise at once."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("a fit of this network is running; wait for it or fit a clone")
+        self._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = None
+            self._lock.release()
+
+    def _check_idle(self, what: str) -> None:
+        """Raise when another thread is in fit; the fit's own callbacks may go on."""
+        owner = self._owner
+        if owner is not None and owner != threading.get_ident():
+            raise RuntimeError(f"{what} while another thread fits this network; use a clone")
+
+    # ---- inference
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the last layer's output, (rows, outputs); any number of threads may call it."""
+        self._check_idle("predict")
+        x = as_inputs(X, self.inputs, self.dtype.itemsize)
+        out = np.empty((len(x), self.outputs), self.dtype)
+        if len(x):
+            self._core.predict(x, out, *self._threads())
+        return out
+
+    def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Return the output (outputs,) for one row x (inputs,), in `out` when given."""
+        self._check_idle("predict_one")
+        row = np.asarray(x)
+        if row.shape != (self.inputs,):
+            raise ShapeError(f"x must have shape ({self.inputs},), got {row.shape}")
+        if out is None:
+            out = np.empty(self.outputs, self.dtype)
+        elif (out.shape, out.dtype) != ((self.outputs,), self.dtype) or not out.flags.c_contiguous:
+            raise ShapeError(
+                f"out must be contiguous {self.dtype} of shape ({self.outputs},), "
+                f"got {out.dtype} {out.shape}"
+            )
+        self._core.predict(as_inputs(row[None], self.inputs, self.dtype.itemsize, "x"), out, 1)
+        return out
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return probabilities (rows, outputs): of classes, or of each yes-or-no output."""
+        out = self.predict(X)
+        last = self.layers[-1].spec().get("activation", "identity")
+        kind = self._loss.kind if self._loss is not None else None
+        if last in ("softmax", "sigmoid"):
+            return out
+        if last == "identity" and kind in ("cross_entropy", "binary_cross_entropy"):
+            _core.activate("softmax" if kind == "cross_entropy" else "sigmoid", out)
+            return out
+        raise ValueError(
+            "predict_proba needs a softmax or sigmoid output, or a fit with loss 'cross_entropy' "
+            f"or 'binary_cross_entropy'; got activation {last!r} and loss {kind!r}"
+        )
+
+    def predict_classes(self, X: ArrayLike) -> Array:
+        """Return class labels (rows,) as int64; (rows, outputs) of 0 and 1 for multi-label nets."""
+        probabilities = self.predict_proba(X)
+        last = self.layers[-1].spec().get("activation", "identity")
+        kind = self._loss.kind if self._loss is not None else None
+        if kind == "binary_cross_entropy" or (kind is None and last == "sigmoid"):
+            yes = (probabilities > 0.5).astype(np.int64)
+            return yes[:, 0] if self.outputs == 1 else yes
+        if self.outputs == 1:
+            return (probabilities[:, 0] > 0.5).astype(np.int64)
+        return cast(Array, probabilities.argmax(axis=1))
+
+    def evaluate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: LossLike | None = None,
+        metrics: Iterable[MetricLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """Return loss and metrics of these rows; by default those of the last fit.
+
+        Raises
+        ------
+        ValueError
+            No `loss` was given and the network was never fitted.
+        """
+        from bpfast._score import Scorer
+
+        self._check_idle("evaluate")
+        if loss is None and self._loss is None:
+            raise ValueError("loss must be given: this network was never fitted")
+        chosen = self._loss if loss is None else losses.get(loss)
+        wanted = self._metrics if metrics is None else metrics
+        known = chosen if isinstance(chosen, losses.Loss) else None
+        rows = as_rows(X, y, self.inputs, self.outputs, known, self.dtype.itemsize)
+        rows = rows.weighted(as_weights(rows, sample_weight, None, known, self.outputs))
+        return Scorer(self, cast(Any, chosen), wanted, rows).evaluate(rows)
+
+    # ---- one batch at a time
+
+    def forward(self, X: ArrayLike, *, training: bool = False) -> Array:
+        """Return the output of one batch, (rows, outputs), keeping what `backward` needs.
+
+        ``training=True`` applies dropout and is what `backward` goes back through.
+        """
+        with self._fitting():
+            x = as_inputs(X, self.inputs, self.dtype.itemsize)
+            run = self._batch_run(len(x), None)
+            out = np.empty((len(x), self.outputs), self.dtype)
+            run.forward(x, check_bool("training", training), out)
+            self._forwarded = (run, len(x)) if training else None
+            return out
+
+    def backward(self, dY: ArrayLike, *, accumulate: bool = False) -> Array:
+        """Go back through the last ``forward(..., training=True)``.
+
+        Parameters
+        ----------
+        dY : array (rows, outputs)
+            Gradient of the objective with respect to that output.
+        accumulate : bool, default False
+            Add to `gradients` instead of replacing them. Regularizers' gradients are added once, by
+            the call that replaces.
+
+        Returns
+        -------
+        ndarray (rows, inputs)
+            The gradient with respect to X; `gradients` and `grads` hold that of the parameters.
+
+        Raises
+        ------
+        RuntimeError
+            No such forward came before.
+        """
+        with self._fitting():
+            if self._forwarded is None:
+                raise RuntimeError("backward needs forward(X, training=True) before it")
+            run, rows = self._forwarded
+            dy = as_inputs(dY, self.outputs, self.dtype.itemsize, "dY")
+            if len(dy) != rows:
+                raise ShapeError(f"dY must have {rows} rows as the last forward, got {len(dy)}")
+            dx = np.empty((rows, self.inputs), self.dtype)
+            run.backward(dy, check_bool("accumulate", accumulate), dx)
+            return dx
+
+    def loss_and_gradient(
+        self, X: ArrayLike, y: ArrayLike, *, loss: LossLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return loss plus penalty of one batch in training mode; `gradients` hold its gradient."""
+        chosen = losses.get(loss)
+        if not isinstance(chosen, losses.Loss):
+            value, slope = chosen(y, self.forward(X, training=True))
+            self.backward(slope)
+            return float(value) + self._core.penalty()
+        with self._fitting():
+            rows = as_rows(X, y, self.inputs, self.outputs, chosen, self.dtype.itemsize)
+            rows = rows.weighted(as_weights(rows, sample_weight, None, chosen, self.outputs))
+            value, penalty = self._batch_run(len(rows), chosen, rows.labels is not None).loss(
+                rows.core()
+            )
+            return float(value + penalty)
+
+    def step(self, optimizer: str | Optimizer) -> None:
+        """Make one optimizer step from `gradients`."""
+        from bpfast import optimizers
+
+        chosen = optimizers.get(optimizer)
+        with self._fitting():
+            self._set_optimizer(chosen)
+            self._batch_run(1, None).apply(chosen.learning_rate)
+
+    def _batch_run(
+        self, rows: int, loss: losses.Loss | None, labels: bool = False
+    ) -> _core.Run:
+        """Return a run for single batches, kept while it is large enough and the loss the same."""
+        key = (None if loss is None else repr(loss), labels)
+        if rows == 0:
+            raise ShapeError("X must have at least one row")
+        if self._stream is None or self._stream[0] != key or self._stream[1] < rows:
+            objective = None
+            if loss is not None:
+                spec = loss.spec()
+                objective = _core.Objective(str(spec["kind"]), float(spec["parameter"]), labels)
+            threads, exact = self._threads()
+            run = _core.Run(self._core, None, None, objective, rows, threads, exact)
+            self._stream = (key, rows, run)
+        return self._stream[2]
+
+    def _set_optimizer(self, optimizer: Optimizer) -> None:
+        """Give the core its rule; the state continues while the class stays the same."""
+        if self._optimizer is not None and type(self._optimizer) is not type(optimizer):
+            self._core.reset_optimizer()
+        self._core.set_optimizer(core_rule(optimizer))
+        self._optimizer = optimizer
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimizer's state: the next fit or step starts it anew."""
+        with self._fitting():
+            self._core.reset_optimizer()
+            self._optimizer = None
+
+    # ---- description
+
+    def _threads(self) -> tuple[int, bool]:
+        return config.thread_choice(self.n_threads)[0], config.exact_threads
+
+    def memory_required(self, batch_size: int, *, rows: int = 0, optimizer: str = "adam") -> int:
+        """Return the bytes that training takes beside the data.
+
+        Parameters, gradients, the snapshot of the last finite epoch, optimizer state, and the
+        work memory of a batch; with `rows`, also the order of so many shuffled rows.
+
+        Raises
+        ------
+        MemoryError
+            More bytes than can be addressed.
+        """
+        from bpfast import optimizers
+
+        rule = str(core_rule(optimizers.get(optimizer))["rule"])
+        parts = self._core.memory(check_count("batch_size", batch_size), rows, rule)
+        return sum(parts.values())
+
+    def summary(self) -> str:
+        """Return a table of the layers as text."""
+        from bpfast._describe import summary
+
+        return summary(self)
+
+    def explain(self, batch_size: int = 32) -> str:
+        """Return the plan of a training step at this batch size as text."""
+        from bpfast._describe import explain
+
+        return explain(self, check_count("batch_size", batch_size))
+
+    def __repr__(self) -> str:
+        """Show sizes and dtype."""
+        sizes = [self.inputs]
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                sizes.append(layer.units)
+        return f"<Network {'-'.join(map(str, sizes))} {self.dtype}, {self.parameters.size:,} parameters>"
+
+    # ---- copies and files
+
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write everything to a safetensors file: weights, optimizer state, position, notes.
+
+        The file appears whole or not at all. `metadata` replaces the attribute first.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an older one is intact.
+        """
+        from bpfast import io
+
+        if metadata is not None:
+            self.metadata = {
+                check_text("metadata", k): check_text("metadata", v) for k, v in metadata.items()
+            }
+        io.save(self, path)
+
+    def load_weights(
+        self, src: str | Path | Mapping[str, ArrayLike], *, strict: bool = True
+    ) -> Matches:
+        """Copy weights by name and shape from a safetensors file or a dict of arrays.
+
+        Parameters
+        ----------
+        src : path or dict
+            Names as in `params`; ``name.weight`` is PyTorch's (out, in) and is transposed.
+        strict : bool, default True
+            Raise unless every name and shape matches; False copies what does.
+
+        Raises
+        ------
+        ValueError
+            `strict` and something is missing, unexpected or of another shape; nothing was copied.
+        """
+        from bpfast import io
+
+        return io.load_weights(self, src, strict=check_bool("strict", strict))
+
+    def clone(self) -> Network:
+        """Return an independent network with the same weights, state and position."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return arrays and plain values; no pointers."""
+        from bpfast import io
+
+        tensors, description = io.to_parts(self)
+        return {"tensors": tensors, "description": description}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Rebuild from `__getstate__`."""
+        from bpfast import io
+
+        io.from_parts(state["tensors"], state["description"], self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        """Return a copy through `__getstate__`."""
+        other = Network.__new__(Network)
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
+
+
+def core_rule(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the core's rule for an optimizer: SGD and Adam each stand for several."""
+    spec: dict[str, Any] = dict(optimizer.spec())
+    kind = spec.pop("kind")
+    if kind == "sgd" and spec["momentum"] > 0:
+        kind = "nesterov" if spec["nesterov"] else "momentum"
+    spec.setdefault("bias_correction", kind == "adamw")
+    return {**spec, "rule": "adam" if kind == "adamw" else kind}
+
+
+def _seed_of(rng: object) -> int:
+    """Return the seed that `rng` stands for."""
+    if rng is None:
+        return secrets.randbits(63)
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63 - 1))
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
+        if not 0 <= rng < 2**63:
+            raise bad_value("rng", "from 0 to 2**63 - 1", rng)
+        return int(rng)
+    raise bad_type("rng", "an int, a numpy.random.Generator or None", rng)
+
+
+def _read_layers(layers: object, input_shape: object) -> tuple[list[Layer], int]:
+    """Return checked layers and the number of inputs."""
+    if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
+        raise bad_type("layers", "a list of sizes or of layers", layers)
+    if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in layers):
+        sizes = [check_count(f"layers[{i}]", n) for i, n in enumerate(layers)]
+        if len(sizes) < 2:
+            raise bad_value("layers", "at least two sizes: inputs and outputs", layers)
+        if input_shape is not None and _inputs_of(input_shape) != sizes[0]:
+            raise ValueError(f"input_shape {input_shape!r} contradicts layers[0] = {sizes[0]}")
+        hidden = [Dense(n, "relu", weight_init="he_normal") for n in sizes[1:-1]]
+        return [*hidden, Dense(sizes[-1], weight_init="he_normal")], sizes[0]
+    checked = [check_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
+    if input_shape is None:
+        raise ValueError("input_shape must be given with a list of layers")
+    if len({id(layer) for layer in checked}) < len(checked):
+        raise ValueError("layers must be distinct objects: a layer may stand in one place only")
+    for i, layer in enumerate(checked):
+        if i > 0 and layer.first_only:
+            raise ValueError(f"layers[{i}]: {type(layer).__name__} must be the first layer")
+    if not any(isinstance(layer, Dense) for layer in checked):
+        raise ValueError("layers must contain at least one Dense")
+    return checked, _inputs_of(input_shape)
+
+
+def _inputs_of(input_shape: object) -> int:
+    """Return the number of inputs from an int or a tuple of one."""
+    if isinstance(input_shape, tuple) and len(input_shape) == 1:
+        return check_count("input_shape", input_shape[0])
+    return check_count("input_shape", input_shape)
+
+
+def _layer_names(layers: Sequence[Layer]) -> list[str]:
+    """Return each layer's name, by default its index; they must differ."""
+    names = [str(i) if layer.name is None else layer.name for i, layer in enumerate(layers)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ValueError(f"layers[{i}].name {name!r} is already that of layers[{names.index(name)}]")
+    return names
