@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -94,13 +95,30 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
+    """Import a public name, or the compiled core, when it is first used (PEP 562)."""
+    if name == "_core":
+        return _import_core()
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_EXPORTS[name] or name}")
     value = getattr(module, name) if _EXPORTS[name] else module
     globals()[name] = value
     return value
+
+
+def _import_core() -> Any:
+    """Return the compiled core; in a clone, which has none, say what to do."""
+    try:
+        return importlib.import_module(f"{__name__}._core")
+    except ModuleNotFoundError as error:
+        folder = Path(__file__).resolve().parent
+        if error.name != f"{__name__}._core" or not (folder.parent / "pyproject.toml").exists():
+            raise
+        raise ImportError(
+            f"{folder} is the source folder of bpfast, without its compiled part. Start Python "
+            "elsewhere (or with -P) to use the installed package, or build the clone in place: "
+            "pip install --no-build-isolation -e ."
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -86,16 +86,15 @@ def test_damaged_gzip_is_a_value_error(tmp_path: Path) -> None:
     path = tmp_path / "damaged.gz"
     for cut in (3, 12, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        with pytest.raises(ValueError, match="damaged.gz"):
+        with pytest.raises(ValueError, match=r"damaged\.gz"):
             datasets.read_idx(path)
-    for place in range(2, len(whole), 97):
+    for place in (*range(2, 12), *range(12, len(whole), 97)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        try:
-            read = datasets.read_idx(path)
-        except ValueError as error:
-            assert "damaged.gz" in str(error)
-        else:  # a byte of gzip's own header that says nothing about the content
-            np.testing.assert_array_equal(read, np.arange(5000))
+        if place in range(4, 10):  # of gzip's own header: time, level, system, which say nothing
+            np.testing.assert_array_equal(datasets.read_idx(path), np.arange(5000))
+        else:
+            with pytest.raises(ValueError, match=r"damaged\.gz"):
+                datasets.read_idx(path)
 
 
 def test_missing_idx_is_an_os_error(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ def alternate(errors, count):
     return runs
 
 
+def errors_of(coefficients, points, target, weight):
+    rows = zip(points, target, weight, strict=True)
+    return [w * (t - horner(coefficients, x)) for x, t, w in rows]
+
+
 def remez(points, target, weight, powers, iterations=40):
     """Coefficients of x**powers minimising max |weight * (target - polynomial)| over the points."""
     size = len(powers) + 1
@@ -72,7 +77,7 @@ def remez(points, target, weight, powers, iterations=40):
             right[row] = weight[i] * target[i]
         solution = mp.lu_solve(matrix, right)
         coefficients, level = list(solution)[:-1], abs(solution[size - 1])
-        errors = [w * (t - horner(coefficients, x)) for x, t, w in zip(points, target, weight)]
+        errors = errors_of(coefficients, points, target, weight)
         worst = max(abs(e) for e in errors)
         if worst < best_error:
             best, best_error = coefficients, worst
@@ -94,12 +99,14 @@ def rounded_fit(points, target, weight, degree, bits, fixed=()):
     table = [mp.mpf(c) for c in fixed]
     while len(table) <= degree:
         k = len(table)
-        rows = [(x, (t - horner(table, x)) / x**k, w * abs(x) ** k)
-                for x, t, w in zip(points, target, weight)
-                if w and (k == 0 or abs(x) > NEAR_ZERO * points[-1])]
-        coefficients = remez(*zip(*rows), range(degree + 1 - k))
+        rows = [
+            (x, (t - horner(table, x)) / x**k, w * abs(x) ** k)
+            for x, t, w in zip(points, target, weight, strict=True)
+            if w and (k == 0 or abs(x) > NEAR_ZERO * points[-1])
+        ]
+        coefficients = remez(*zip(*rows, strict=True), range(degree + 1 - k))
         table.append(round_to(coefficients[0], bits))
-    return table, max(abs(w * (t - horner(table, x))) for x, t, w in zip(points, target, weight))
+    return table, max(abs(e) for e in errors_of(table, points, target, weight))
 
 
 # The functions that are fitted. Each is written so that its limit at 0 is exact.
@@ -115,16 +122,13 @@ def from_square(formula):
 
 
 LN2 = mp.log(2)
-SERIES_BELOW = mp.mpf(2) ** -40
 SQRT2 = mp.sqrt(2)
 PI_4_SQUARED = (mp.pi / 4) ** 2
 S_MAX_SQUARED = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2
 
-exp_rest = at_zero(1, lambda r: mp.expm1(r) / r)
 expm1_rest = at_zero(0.5, lambda r: (mp.expm1(r) - r) / r**2)
 log_rest = at_zero(-0.5, lambda f: (mp.log1p(f) - f) / f**2)
-log_odd = at_zero(mp.mpf(2) / 3, from_square(
-    lambda s: (mp.log((1 + s) / (1 - s)) - 2 * s) / s**3 if s > SERIES_BELOW else mp.mpf(2) / 3))
+log_odd = at_zero(mp.mpf(2) / 3, from_square(lambda s: (2 * mp.atanh(s) - 2 * s) / s**3))
 sin_rest = at_zero(-mp.mpf(1) / 6, from_square(lambda x: (mp.sin(x) - x) / x**3))
 cos_rest = at_zero(mp.mpf(1) / 24, from_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4))
 erf_rest = at_zero(2 / mp.sqrt(mp.pi) - 1, from_square(lambda x: mp.erf(x) / x - 1))
@@ -142,11 +146,13 @@ def erfcx_over_t(shift):
 
 def polynomial(function, low, high, degree, weight, fixed=()):
     """A row of TABLES: weight(x, function(x)) makes the error relative to the final result."""
+
     def fit(bits):
         points = chebyshev_grid(low, high)
         target = [function(x) for x in points]
-        weights = [weight(x, t) for x, t in zip(points, target)]
+        weights = [weight(x, t) for x, t in zip(points, target, strict=True)]
         return rounded_fit(points, target, weights, degree, bits, fixed)
+
     return fit
 
 
@@ -155,13 +161,19 @@ def exp_table(degree):  # c0 = 1 makes exp(0) exact
 
 
 def expm1_table(degree):
-    return polynomial(expm1_rest, -LN2 / 2, LN2 / 2, degree,
-                      at_zero_weight(lambda r: r**2 / abs(mp.expm1(r))))
+    return polynomial(
+        expm1_rest, -LN2 / 2, LN2 / 2, degree, at_zero_weight(lambda r: r**2 / abs(mp.expm1(r)))
+    )
 
 
 def tanh_table(degree):
-    return polynomial(expm1_of_double_rest, -LN2 / 4, LN2 / 4, degree,
-                      at_zero_weight(lambda r: 2 * r**2 / abs(mp.expm1(2 * r))))
+    return polynomial(
+        expm1_of_double_rest,
+        -LN2 / 4,
+        LN2 / 4,
+        degree,
+        at_zero_weight(lambda r: 2 * r**2 / abs(mp.expm1(2 * r))),
+    )
 
 
 def at_zero_weight(formula):
@@ -170,8 +182,9 @@ def at_zero_weight(formula):
 
 
 def sin_table(degree):
-    return polynomial(sin_rest, 0, PI_4_SQUARED, degree,
-                      at_zero_weight(lambda z: z**1.5 / mp.sin(mp.sqrt(z))))
+    return polynomial(
+        sin_rest, 0, PI_4_SQUARED, degree, at_zero_weight(lambda z: z**1.5 / mp.sin(mp.sqrt(z)))
+    )
 
 
 def cos_table(degree):
@@ -184,13 +197,19 @@ def erf_small_table(degree):
 
 def erf_tail_table(root, high, degree):  # absolute error of the root's power
     middle = ERF_MIDDLE[high]
-    return polynomial(erfc_root(root, middle), 1 - middle, mp.mpf(high) - middle, degree,
-                      lambda u, y: root * y ** (root - 1))
+    return polynomial(
+        erfc_root(root, middle),
+        1 - middle,
+        mp.mpf(high) - middle,
+        degree,
+        lambda u, y: root * y ** (root - 1),
+    )
 
 
 def erfcx_table(high, degree):
-    return polynomial(erfcx_over_t(2), 1 / (mp.mpf(high) + 2), mp.mpf(1) / 3, degree,
-                      lambda t, y: 1 / y)
+    return polynomial(
+        erfcx_over_t(2), 1 / (mp.mpf(high) + 2), mp.mpf(1) / 3, degree, lambda t, y: 1 / y
+    )
 
 
 ERF_MIDDLE = {"3.9375": mp.mpf("2.46875"), "5.9375": mp.mpf("3.46875")}
@@ -199,8 +218,9 @@ TABLES = {
     "f32": {
         "exp": exp_table(6),
         "expm1": expm1_table(4),
-        "log": polynomial(log_rest, 1 / SQRT2 - 1, SQRT2 - 1, 7,
-                          at_zero_weight(lambda f: f**2 / abs(mp.log1p(f)))),
+        "log": polynomial(
+            log_rest, 1 / SQRT2 - 1, SQRT2 - 1, 7, at_zero_weight(lambda f: f**2 / abs(mp.log1p(f)))
+        ),
         "sin": sin_table(2),
         "cos": cos_table(2),
         "tanh": tanh_table(4),

@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-#: The key in a safetensors file's metadata by which bpfast knows its own files.
-OWN_KEY: Final = "bpfast"
+from bpfast.io import KEY, write_atomically
 
 _MAX_HEADER: Final = 100_000_000  # bytes; the limit of the safetensors library
 
@@ -57,19 +56,12 @@ def is_own_model(path: Path) -> bool:
         except (ValueError, RecursionError):
             return False
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    return isinstance(metadata, dict) and OWN_KEY in metadata
+    return isinstance(metadata, dict) and KEY in metadata
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("x", encoding="ascii") as file:
-            file.write(text)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode("ascii"))
 
 
 def sha256(path: Path) -> str:

@@ -17,7 +17,6 @@ def run(arguments: argparse.Namespace) -> int:
     story.say(
         f"{path}: {path.stat().st_size:,} bytes, SHA-256 {sha256(path)}",
         net.summary(),
-        f"{net.parameters.size:,} parameters",
         *(f"{key}: {value}" for key, value in sorted(net.metadata.items())),
     )
     return 0

@@ -68,9 +68,10 @@ def load_model(path: Path) -> Model:
         labels = None if classes is None else np.array(classes, dtype=np.int64)
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise ValueError(f"{path}: its metadata are not those that bpfast train writes") from None
-    outputs = net.predict_proba(np.zeros((1, net.input_size), np.uint8)).shape[1]
     if labels is None:
-        labels = np.arange(outputs)
-    if labels.shape != (outputs,):
-        raise ValueError(f"{path}: {outputs} outputs, but its metadata name {labels.size} classes")
+        labels = np.arange(net.outputs)
+    if labels.shape != (net.outputs,):
+        raise ValueError(
+            f"{path}: {net.outputs} outputs, but its metadata name {labels.size} classes"
+        )
     return Model(net, labels, metadata.get("data", ""), seed)

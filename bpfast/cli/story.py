@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ import bpfast
 from bpfast.callbacks import Callback
 from bpfast.cli.data import DIGITS, FASHION_MNIST, FOLDER, Data
 from bpfast.cli.files import sha256
+from bpfast.config import chosen_isa, thread_choice
 
 if TYPE_CHECKING:
     from bpfast.cli.train import Settings
@@ -28,8 +29,11 @@ _MISTAKES: Final = 3
 
 
 def say(*lines: str) -> None:
-    """Print lines of the result, at once."""
-    print(*lines, sep="\n", flush=True)
+    """Print lines of the result, at once; a reader that has enough (head) ends no training."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(line: str) -> None:
@@ -39,10 +43,9 @@ def tell(line: str) -> None:
 
 def machine_line(threads: int | None) -> str:
     """Say what runs: version, instruction set, threads and why so many."""
-    config = bpfast.show_config()
-    count, reason = (threads, "--threads") if threads else (config["threads"], "")
-    reason = reason or config["threads_reason"]
-    return f"bpfast {bpfast.__version__}, {config['isa']}, {_many(count, 'thread')} ({reason})"
+    count, reason = thread_choice(threads)
+    reason = reason.replace("n_threads", "--threads")
+    return f"bpfast {bpfast.__version__}, {chosen_isa()}, {_many(count, 'thread')} ({reason})"
 
 
 def data_line(data: Data) -> str:
@@ -177,20 +180,15 @@ class EpochTable(Callback):
             range(1, epochs + 1) if every else shown_epochs(epochs)
         )
         self._live = sys.stderr.isatty()
-        self._start = 0.0
 
     def on_train_begin(self, logs: Mapping[str, float]) -> None:
         """Print the heads of the columns."""
         heads = "".join(f"{name:>14}" for name in (*self.COLUMNS, "samples/s"))
         say(f"{'epoch':>5}{heads}")
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Print the row of an epoch that has one."""
-        speed = self.rows / max(time.perf_counter() - self._start, 1e-9)
+        speed = self.rows / logs["seconds"]
         self.done = epoch + 1
         if self.done in self._shown:
             self._replace_live("")

@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     predicted = data.classes[net.predict_classes(data.test.X)]
     scores = net.evaluate(data.test.X, encode(data.test.y, data.classes, "the test rows"))
+    net.reset_optimizer()  # its moments would treble the file
     net.save(path, metadata=describe(data, seed, asdict(settings)))
     rows = len(data.train.y) * settings.epochs
     say(

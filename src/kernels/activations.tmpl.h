@@ -200,7 +200,7 @@ BP_BOTH(hard_swish)
 /* Rows: e^(z - max) over its sum; NaN anywhere makes the row NaN through the sum. */
 BP_INLINE vec row_max(const real *x, size_t n)
 {
-    real best = x[0];
+    real best = n ? x[0] : 0;
     size_t i = 0;
     if (n >= BP_VL) {
         vec most = v_load(x);

@@ -128,6 +128,7 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
 {
     real *c = c_;
     const real *a = a_;
+    if (n == 0) return;
     rows_fn *const *tiles = rows_tiles[bp_ceil_div(n, BP_VL) - 1];
     for (size_t left = bp_ceil_div(m, BP_MR); left > 0; --left) {
         const size_t height = bp_ceil_div(m, left);
@@ -143,6 +144,7 @@ static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t
 {
     real *c = c_;
     const real *a = a_;
+    if (n == 0) return;
     block_fn *const *tiles = block_tiles[bp_ceil_div(n, BP_VL) - 1];
     for (size_t left = bp_ceil_div(rows, BP_MR); left > 0; --left) {
         const size_t height = bp_ceil_div(rows, left);

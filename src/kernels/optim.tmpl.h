@@ -104,8 +104,9 @@ BP_INLINE vec adagrad_rule(vec w, vec g, vec *s, vec *b, const rule_scalars *k)
 }
 BP_RULE(adagrad, 1)
 
-/* Riedmiller & Braun 1993: a step of its own for each weight; after a change of sign the step
- * shrinks and this gradient is forgotten. The sign of the product is taken from signs: a product of
+/* Riedmiller & Braun 1993 in the form without backtracking (iRprop-, Igel & Huesken 2000), as in
+ * PyTorch: a step of its own for each weight; after a change of sign the step shrinks and this
+ * gradient is forgotten. The sign of the product is taken from signs: a product of
  * two small gradients would underflow to zero. */
 BP_INLINE vec rprop_rule(vec w, vec g, vec *last, vec *step, const rule_scalars *k)
 {

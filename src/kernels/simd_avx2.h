@@ -82,7 +82,7 @@ static inline vec v_abs(vec a) { return BP_PS(andnot)(v_set1(BP_SIGN), a); }
 static inline vec v_neg(vec a) { return BP_PS(xor)(v_set1(BP_SIGN), a); }
 static inline vec v_copysign(vec magnitude, vec sign)
 {
-    return BP_PS(or)(v_abs(magnitude), BP_PS(and)(v_set1(BP_SIGN), sign));
+    return BP_PS(or)(v_abs(magnitude), BP_PS (and)(v_set1(BP_SIGN), sign));
 }
 
 static inline vmask v_lt(vec a, vec b) { return BP_PS(cmp)(a, b, _CMP_LT_OQ); }
@@ -90,7 +90,7 @@ static inline vmask v_le(vec a, vec b) { return BP_PS(cmp)(a, b, _CMP_LE_OQ); }
 static inline vmask v_eq(vec a, vec b) { return BP_PS(cmp)(a, b, _CMP_EQ_OQ); }
 static inline vmask v_isnan(vec a) { return BP_PS(cmp)(a, a, _CMP_UNORD_Q); }
 static inline vec v_select(vmask m, vec a, vec b) { return BP_PS(blendv)(b, a, m); }
-static inline vmask m_and(vmask a, vmask b) { return BP_PS(and)(a, b); }
+static inline vmask m_and(vmask a, vmask b) { return BP_PS (and)(a, b); }
 static inline vmask m_or(vmask a, vmask b) { return BP_PS(or)(a, b); }
 static inline vmask m_not(vmask a) { return BP_PS(xor)(a, BP_FROM_BITS(BP_ISET1(-1))); }
 static inline bool m_any(vmask a) { return BP_PS(movemask)(a) != 0; }

@@ -77,7 +77,7 @@ static inline vec v_abs(vec a) { return BP_PS(andnot)(v_set1(BP_SIGN), a); }
 static inline vec v_neg(vec a) { return BP_PS(xor)(v_set1(BP_SIGN), a); }
 static inline vec v_copysign(vec magnitude, vec sign)
 {
-    return BP_PS(or)(v_abs(magnitude), BP_PS(and)(v_set1(BP_SIGN), sign));
+    return BP_PS(or)(v_abs(magnitude), BP_PS (and)(v_set1(BP_SIGN), sign));
 }
 
 static inline vmask v_lt(vec a, vec b) { return BP_MASK(cmp)(a, b, _CMP_LT_OQ); }
@@ -101,8 +101,8 @@ static inline vint vi_xor(vint a, vint b) { return _mm512_xor_si512(a, b); }
 static inline vint vi_shl(vint a, int n) { return BP_EPI(slli)(a, (unsigned)n); }
 static inline vint vi_shr(vint a, int n) { return BP_EPI(srli)(a, (unsigned)n); }
 
-/* Unpacks transpose inside each 128-bit quarter (G reals); then, with x[i] the result for rows
- * i*G.. at one place in the quarter, the four quarters of x[0..3] are transposed as 4 x 4 blocks. */
+/* Unpacks transpose inside each 128-bit quarter (G reals); then, with x0 to x3 the results for the
+ * four groups of G rows at one place in the quarter, their quarters are transposed as 4 x 4. */
 static inline void v_transpose(real *dst, size_t ldd, const real *src, size_t lds)
 {
     enum { G = BP_VL / 4 };

@@ -76,7 +76,7 @@ static inline vec v_abs(vec a) { return BP_PS(andnot)(v_set1(BP_SIGN), a); }
 static inline vec v_neg(vec a) { return BP_PS(xor)(v_set1(BP_SIGN), a); }
 static inline vec v_copysign(vec magnitude, vec sign)
 {
-    return BP_PS(or)(v_abs(magnitude), BP_PS(and)(v_set1(BP_SIGN), sign));
+    return BP_PS(or)(v_abs(magnitude), BP_PS (and)(v_set1(BP_SIGN), sign));
 }
 
 static inline vmask v_lt(vec a, vec b) { return BP_PS(cmplt)(a, b); }
@@ -85,9 +85,9 @@ static inline vmask v_eq(vec a, vec b) { return BP_PS(cmpeq)(a, b); }
 static inline vmask v_isnan(vec a) { return BP_PS(cmpunord)(a, a); }
 static inline vec v_select(vmask m, vec a, vec b)
 {
-    return BP_PS(or)(BP_PS(and)(m, a), BP_PS(andnot)(m, b));
+    return BP_PS(or)(BP_PS (and)(m, a), BP_PS(andnot)(m, b));
 }
-static inline vmask m_and(vmask a, vmask b) { return BP_PS(and)(a, b); }
+static inline vmask m_and(vmask a, vmask b) { return BP_PS (and)(a, b); }
 static inline vmask m_or(vmask a, vmask b) { return BP_PS(or)(a, b); }
 static inline vmask m_not(vmask a) { return BP_PS(xor)(a, BP_FROM_BITS(_mm_set1_epi32(-1))); }
 static inline bool m_any(vmask a) { return BP_PS(movemask)(a) != 0; }

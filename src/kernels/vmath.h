@@ -14,9 +14,9 @@
  * depends on denormals: a denormal result may be 0, a denormal argument of vm_log counts as 0.
  * vm_sincos holds for |x| <= 256; beyond, its results are finite but mean nothing.
  *
- * Adding the magic number 1.5 * 2^BP_MANTISSA to a small x rounds it to an integer n, and leaves n in
- * the low bits of the sum: the only way from real to integer here, and the reason that `t` below is
- * used both ways. From integer to real: or an n >= 0 into the bits of 2^BP_MANTISSA.
+ * Adding the magic number 1.5 * 2^BP_MANTISSA to a small x rounds it to an integer n, and leaves n
+ * in the low bits of the sum: the only way from real to integer here, and the reason that `t` below
+ * is used both ways. From integer to real: or an n >= 0 into the bits of 2^BP_MANTISSA.
  *
  * Method: W. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980 (reductions);
  * J.-M. Muller, "Elementary Functions". The polynomials are ours: tools/minimax.py.
@@ -50,10 +50,10 @@ static inline vec bp_poly(vec x, const real *c, int degree)
  * x = n ln 2 + r, so e^x = 2^n e^r; n ln 2 is subtracted in two parts. 2^n is n + bias shifted into
  * the exponent field; the magic number carries the bias.
  *
- * n is rounded down, 0 <= r <= ln 2, where nothing cancels near 0: then e^r >= 1, every normal result
- * has a normal 2^n, and n = bias + 1 and n = -bias give 2^n = inf and 0, so that clamping x to
- * [BP_EXP_LOW, BP_EXP_HIGH] settles overflow and underflow. BP_ALMOST_HALF is the real before 1/2:
- * with it 0 is rounded to n = 0, not to the even neighbour.
+ * n is rounded down, 0 <= r <= ln 2, where nothing cancels near 0: then e^r >= 1, every normal
+ * result has a normal 2^n, and n = bias + 1 and n = -bias give 2^n = inf and 0, so that clamping x
+ * to [BP_EXP_LOW, BP_EXP_HIGH] settles overflow and underflow. BP_ALMOST_HALF is the real before
+ * 1/2: with it 0 is rounded to n = 0, not to the even neighbour.
  */
 static inline vec bp_exp_clamp(vec x)
 {
@@ -115,8 +115,9 @@ static inline vec vm_expm1(vec x)
     return bp_keep_tiny(x, v_add(half, half));
 }
 
-/* tanh |x| = h / (h + 1) with h = (e^(2|x|) - 1) / 2 = 2^n q + (2^n - 1) / 2, where |x| = n ln 2 / 2 + r
- * and q = (e^(2r) - 1) / 2. Near 1 an error of h is forgiven, so ln 2 / 2 needs no second part. */
+/* tanh |x| = h / (h + 1) with h = (e^(2|x|) - 1) / 2 = 2^n q + (2^n - 1) / 2, where
+ * |x| = n (ln 2) / 2 + r and q = (e^(2r) - 1) / 2. An error of r, which grows with n, is forgiven:
+ * d tanh x = (1 - tanh^2 x) dx. So ln 2 needs no second part. */
 static inline vec vm_tanh(vec x)
 {
     const vec magic = v_set1(BP_MAGIC + BP_BIAS), half = v_set1(BP_C(0.5));
@@ -130,10 +131,10 @@ static inline vec vm_tanh(vec x)
 }
 
 /* ------------------------------------------------------------------ logarithms
- * x = 2^n m with sqrt(1/2) <= m < sqrt(2) and log x = n ln 2 + log(1 + f), f = m - 1 (exact). Adding
- * bits(1) - bits(sqrt(1/2)) to the bits of x carries into the exponent exactly when its significand
- * is at least sqrt(2)'s: then the exponent field is n + bias, and the rest is the significand of m
- * less that of sqrt(1/2).
+ * x = 2^n m with sqrt(1/2) <= m < sqrt(2) and log x = n ln 2 + log(1 + f), f = m - 1 (exact).
+ * Adding bits(1) - bits(sqrt(1/2)) to the bits of x carries into the exponent exactly when its
+ * significand is at least sqrt(2)'s: then the exponent field is n + bias, and the rest is
+ * bits(m) - bits(sqrt(1/2)).
  */
 static inline vint bp_log_split(vec x, vec *n, vec *f)
 {
@@ -146,7 +147,8 @@ static inline vint bp_log_split(vec x, vec *n, vec *f)
 }
 
 /* n ln 2 + log(1 + f). float32: log(1 + f) = f + f^2 P(f). float64: with s = f / (2 + f),
- * log(1 + f) = log((1 + s) / (1 - s)) = 2s + s R, R = s^2 P(s^2), and 2s = f - h + s h, h = f^2 / 2. */
+ * log(1 + f) = log((1 + s) / (1 - s)) = 2s + s R, R = s^2 P(s^2), and 2s = f - h + s h with
+ * h = f^2 / 2 keeps the leading f exact. */
 static inline vec bp_log_join(vec n, vec f)
 {
 #if BP_F64
@@ -172,8 +174,9 @@ static inline vec vm_log(vec x)
     return v_select(v_lt(x, least), pole, r);
 }
 
-/* u = 1 + x is rounded; the lost part c = x - (u - 1) goes into f as c / 2^n. That is (c/2) 2^(1-n),
- * since 2^(1-n) is a number for every n. (At x >= 2^BP_MANTISSA c is inexact and of no weight.) */
+/* u = 1 + x is rounded; the lost part c = x - (u - 1) goes into f as c / 2^n, taken as
+ * (c/2) 2^(1-n) since 2^(1-n) is a number for every n. (At x >= 2^BP_MANTISSA c is inexact and of
+ * no weight.) */
 static inline vec vm_log1p(vec x)
 {
     const vec inf = v_set1((real)INFINITY), one = v_set1(1);
@@ -191,9 +194,9 @@ static inline vec vm_log1p(vec x)
 
 /* ------------------------------------------------------------------ error functions
  * |x| < 1: erf x = x + x Q(x^2).
- * |x| >= 1: erf x = 1 - p^k, where p = erfc(|x|)^(1/k) is nearly straight (a Gaussian's k-th root is
- * one k times flatter), hence a short polynomial about the middle of the range; the k-fold relative
- * error of p^k is harmless below erfc(1) = 0.16. k is 4 for float32 and 8 for float64.
+ * |x| >= 1: erf x = 1 - p^k, where p = erfc(|x|)^(1/k) is nearly straight (a Gaussian's k-th root
+ * is one k times flatter), hence a short polynomial about the middle of the range; the k-fold
+ * relative error of p^k is harmless below erfc(1) = 0.16. k is 4 for float32 and 8 for float64.
  */
 static inline vec vm_erf(vec x)
 {
@@ -208,8 +211,8 @@ static inline vec vm_erf(vec x)
 }
 
 /* |x| < 1: 1 - x - x Q(x^2) as above.
- * x >= 1: erfc x = e^(-x^2) s P(s) with s = 1 / (x + 2): erfc(x) e^(x^2) falls like 1 / x. x = h + l,
- * h with half the bits, makes h^2 exact, and x^2 = h^2 + (x - h)(x + h) is reduced in two steps.
+ * x >= 1: erfc x = e^(-x^2) s P(s) with s = 1 / (x + 2): erfc(x) e^(x^2) falls like 1 / x. h, the
+ * upper half of the bits of x, has an exact square, and x^2 = h^2 + (x - h)(x + h).
  * The computed s is (1 - miss) / (x + 2); s P(s) is about as s^1.5 here, so e^(1.5 miss) mends it.
  * x <= -1: 2 - erfc(-x). */
 static inline vec vm_erfc(vec x)
@@ -234,8 +237,9 @@ static inline vec vm_erfc(vec x)
 
 /* ------------------------------------------------------------------ sine and cosine
  * x = n pi/2 + r, |r| <= pi/4; pi/2 is subtracted in three parts. sin r = r + r^3 S(r^2),
- * cos r = 1 - r^2/2 + r^4 C(r^2). n mod 4 (in the low bits of t) turns the pair: an odd n swaps, bit 1
- * of n negates the sine, bit 1 of n + 1 the cosine. Far outside the range r is clamped, to stay finite.
+ * cos r = 1 - r^2/2 + r^4 C(r^2). n mod 4 (in the low bits of t) turns the pair: an odd n swaps,
+ * bit 1 of n negates the sine, bit 1 of n + 1 the cosine. Far outside the range r is clamped, to
+ * stay finite.
  */
 static inline void vm_sincos(vec x, vec *sine, vec *cosine)
 {

@@ -37,20 +37,31 @@ bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0
     return true;
 }
 
+/* Blocks of rows and columns, converted as training would convert them. */
+enum { BP_SCAN_ROWS = 32, BP_SCAN_COLS = 64 };
+
+static bool block_finite(const bp_kernels *k, const bpfast_array *x, size_t first, size_t rows)
+{
+    _Alignas(BP_ALIGN) char room[BP_SCAN_ROWS * BP_SCAN_COLS * sizeof(double)];
+    const bp_panels m = {room, rows * k->nr};
+    for (size_t c = 0; c < x->cols; c += BP_SCAN_COLS) {
+        bpfast_array part = *x;
+        part.cols = bp_min(BP_SCAN_COLS, x->cols - c);
+        part.data = (const char *)x->data + (ptrdiff_t)c * x->col_stride;
+        bp_gather(k, &part, NULL, first, rows, m, NULL, NULL);
+        if (!k->all_finite(room, bp_panel_count(k, part.cols) * m.stride)) return false;
+    }
+    return true;
+}
+
 size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
 {
-    enum { COLS = 64 };
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
-    _Alignas(BP_ALIGN) char room[2 * COLS * sizeof(double)];
-    const bp_panels m = {room, k->nr}; /* one row: panels follow each other */
-    for (size_t r = 0; r < rows; ++r) {
-        for (size_t c = 0; c < x->cols; c += COLS) {
-            bpfast_array part = *x;
-            part.cols = bp_min(COLS, x->cols - c);
-            part.data = (const char *)x->data + (ptrdiff_t)c * x->col_stride;
-            bp_gather(k, &part, NULL, r, 1, m, NULL, NULL);
-            if (!k->all_finite(room, part.cols)) return r;
-        }
+    for (size_t first = 0; first < rows; first += BP_SCAN_ROWS) {
+        const size_t count = bp_min(BP_SCAN_ROWS, rows - first);
+        if (block_finite(k, x, first, count)) continue;
+        for (size_t r = first; r < first + count; ++r)
+            if (!block_finite(k, x, r, 1)) return r;
     }
     return rows;
 }

@@ -1,0 +1,16 @@
+"""Other libraries that tests compare bpfast with."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+
+
+def require(name: str) -> ModuleType:
+    """Import a peer, or skip the calling module where it is missing; in CI it must be there."""
+    if os.environ.get("CI") == "true":
+        return importlib.import_module(name)
+    return pytest.importorskip(name)
