@@ -103,9 +103,7 @@ class CallableRun:
     def end_epoch(self) -> tuple[float, None]:
         """Return the penalty; validation is left to the caller."""
         counters = self._net._core.counters()
-        self._net._core.set_counters(
-            counters["seed"], counters["step"], counters["epoch"] + 1
-        )
+        self._net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
         if not (self._ignore_faults or np.isfinite(self._net.parameters).all()):
             raise _core.Fault("not_finite", len(self._net.layers), self._batches - 1, 0)
         return self._net._core.penalty(), None

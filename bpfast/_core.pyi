@@ -10,7 +10,7 @@ SOURCES: tuple[str, ...]
 ISAS: tuple[str, ...]
 COMPILER: str
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818
     kind: str
     layer: int
     batch: int

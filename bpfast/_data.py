@@ -32,7 +32,7 @@ class Rows:
     labels : ndarray of int64 (rows,) or None
     weights : ndarray of float64 (rows,) or None
     streamed : bool
-        x or y is a memory map: it is searched for NaN while it is read.
+        x is a memory map that is searched for NaN while it is read.
     """
 
     x: NDArray[Any]
@@ -100,8 +100,10 @@ def _check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
     raise ValueError(f"{name} must be finite, got {values[column]} at {place}")
 
 
-def as_inputs(value: object, features: int, itemsize: int, name: str = "X") -> NDArray[Any]:
-    """Return X as (rows, features), finite; memory maps are checked when they are read."""
+def as_inputs(
+    value: object, features: int, itemsize: int, name: str = "X", *, scan: bool = True
+) -> NDArray[Any]:
+    """Return X as (rows, features), finite where `scan` asks for a look at all of it."""
     array = as_array(name, value)
     if array.ndim != 2:
         raise ShapeError(
@@ -109,7 +111,7 @@ def as_inputs(value: object, features: int, itemsize: int, name: str = "X") -> N
         )
     if array.shape[1] != features:
         raise ShapeError(f"{name} must have {features} columns, got shape {array.shape}")
-    if not isinstance(value, np.memmap):
+    if scan:
         _check_finite(name, array, itemsize)
     return array
 
@@ -122,10 +124,16 @@ def as_rows(
     loss: Loss | None,
     itemsize: int,
     suffix: str = "",
+    *,
+    may_stream: bool = False,
 ) -> Rows:
-    """Return checked rows; `suffix` distinguishes validation data in messages."""
+    """Return checked rows; `suffix` distinguishes validation data in messages.
+
+    With `may_stream` a memory map X is left to be searched for NaN while it is read.
+    """
     name_x, name_y = f"X{suffix}", f"y{suffix}"
-    x = as_inputs(X, features, itemsize, name_x)
+    streamed = may_stream and isinstance(X, np.memmap)
+    x = as_inputs(X, features, itemsize, name_x, scan=not streamed)
     if len(x) == 0:
         raise ShapeError(f"{name_x} must have at least one row, got shape {x.shape}")
     array = as_array(name_y, y)
@@ -144,10 +152,8 @@ def as_rows(
             labels = _as_labels(name_y, array, outputs)
     targets = None if labels is not None else _as_targets(name_y, array, outputs)
     if targets is not None:
-        if not isinstance(y, np.memmap):
-            _check_finite(name_y, targets, itemsize)
+        _check_finite(name_y, targets, itemsize)
         _check_range(name_y, targets, loss)
-    streamed = isinstance(X, np.memmap) or isinstance(y, np.memmap)
     return Rows(x, targets, labels, None, streamed)
 
 

@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 
 from bpfast import _core, losses, optimizers, schedules
 from bpfast._callable_run import CallableRun
-from bpfast._check import bad_type, check_bool, check_choice, check_count, check_fraction, check_positive
+from bpfast._check import (
+    bad_type,
+    check_bool,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_positive,
+)
 from bpfast._data import Rows, as_rows, as_weights, held_out
 from bpfast._monitor import check_monitors
 from bpfast._score import Scorer
 from bpfast._symmetry import warn_of_symmetry
-from bpfast.callbacks import Callback, Checkpoint, History, Progress as ProgressLines, check_callbacks
+from bpfast.callbacks import Callback, Checkpoint, History, check_callbacks
+from bpfast.callbacks import Progress as ProgressLines
 from bpfast.errors import DivergenceError
 from bpfast.layers import Standardize
 
@@ -62,14 +70,21 @@ class Fit:
         )
         seconds = options["max_seconds"]
         self.max_seconds = math.inf if seconds is None else check_positive("max_seconds", seconds)
+        share = check_fraction("validation_split", options["validation_split"])
+        # Rows are read once more before the first step for a split or for statistics, and by Python
+        # for its own losses: then a memory map is searched for NaN now.
+        measures = isinstance(net.layers[0], Standardize) and not net._measured
+        stream = known is not None and not share and not measures
         size = net.dtype.itemsize
-        rows = as_rows(X, y, net.inputs, net.outputs, known, size)
+        rows = as_rows(X, y, net.inputs, net.outputs, known, size, may_stream=stream)
         rows = rows.weighted(
             as_weights(rows, options["sample_weight"], options["class_weight"], known, net.outputs)
         )
         if known is None and rows.weights is not None:
-            raise ValueError("sample_weight and class_weight need a loss by name; weigh in your own")
-        self.rows, self.validation = self._split(rows, known, options)
+            raise ValueError(
+                "sample_weight and class_weight need a loss by name; weigh in your own"
+            )
+        self.rows, self.validation = self._split(rows, known, share, options)
         self.batch_size = min(self.batch_size, len(self.rows))
         self.scorer = Scorer(net, self.loss, options["metrics"], self.rows)
         self.history = History()
@@ -77,7 +92,11 @@ class Fit:
         lines = ProgressLines(options["verbose"])
         # A checkpoint keeps the state of the others: it comes after them.
         ordered = sorted(given, key=lambda c: isinstance(c, Checkpoint))
-        self.callbacks: list[Callback] = [self.history, *([lines] if options["verbose"] else []), *ordered]
+        self.callbacks: list[Callback] = [
+            self.history,
+            *([lines] if options["verbose"] else []),
+            *ordered,
+        ]
         check_monitors([*given, self.schedule], self._recorded())
         if isinstance(self.optimizer, optimizers.Rprop) and self.batch_size < len(self.rows):
             warnings.warn(
@@ -85,6 +104,7 @@ class Fit:
                 stacklevel=4,
             )
         self.resume = check_bool("resume", options["resume"])
+        self._check_resumed()
         if self.schedule is not None:
             self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
         self.run_: _core.Run | CallableRun = self._make_run(known)
@@ -92,11 +112,10 @@ class Fit:
     # ---- preparation
 
     def _split(
-        self, rows: Rows, loss: losses.Loss | None, options: Mapping[str, Any]
+        self, rows: Rows, loss: losses.Loss | None, share: float, options: Mapping[str, Any]
     ) -> tuple[Rows, Rows | None]:
         """Return training and validation rows."""
         net, given = self.net, options["validation_data"]
-        share = check_fraction("validation_split", options["validation_split"])
         if given is None:
             return held_out(rows, share, net.seed) if share else (rows, None)
         if share:
@@ -110,6 +129,24 @@ class Fit:
             raise ValueError("y_validation must be given as y is: both class labels, or both rows")
         weights = given[2] if len(given) == 3 else None
         return rows, found.weighted(as_weights(found, weights, None, loss, net.outputs))
+
+    def _keepers(self) -> list[Callback]:
+        """Return the callbacks whose state a resumed fit needs."""
+        shown = (History, ProgressLines)
+        keeps = [c for c in self.callbacks if type(c).get_state is not Callback.get_state]
+        return [c for c in keeps if not isinstance(c, shown)]
+
+    def _check_resumed(self) -> None:
+        """Raise when the fit to go on with had other callbacks."""
+        progress = self.net._progress
+        if not self.resume or progress is None:
+            return
+        before, now = len(progress.freeze().callbacks), len(self._keepers())
+        if before != now:
+            raise ValueError(
+                f"callbacks must be those of the fit that is resumed: "
+                f"{before} with a state, got {now}"
+            )
 
     def _recorded(self) -> list[str]:
         """Return the keys of an epoch's logs."""
@@ -186,6 +223,8 @@ class Fit:
                     break
                 epoch, cursor = epoch + 1, {}
                 stop = stop or time.monotonic() >= deadline
+            if epoch >= self.epochs:
+                self.net._progress = None  # nothing is left to resume
         finally:
             self._call("on_train_end", logs)
         return self.history
@@ -274,7 +313,8 @@ class Fit:
 
     def _call(self, method: str, *arguments: Any) -> bool:
         """Call every callback; return whether one said stop."""
-        return any([bool(getattr(c, method)(*arguments)) for c in self.callbacks])
+        stops = [bool(getattr(c, method)(*arguments)) for c in self.callbacks]  # all of them
+        return any(stops)
 
     # ---- stops
 
@@ -302,20 +342,15 @@ class Fit:
 
     def _keep_progress(self, epoch: int, cursor: dict[str, Any]) -> None:
         """Note where a resumed fit would go on; states are read when they are saved."""
-        states = [c for c in self.callbacks if not isinstance(c, (History, ProgressLines))]
-        self.net._progress = LiveProgress(epoch, cursor, self.history, states, self.schedule)
+        self.net._progress = LiveProgress(
+            epoch, cursor, self.history, self._keepers(), self.schedule
+        )
 
     def _restore_states(self, progress: Progress) -> None:
         """Bring history, callbacks and schedule to where the interrupted fit stood."""
         if progress.history:
             self.history.set_state(progress.history)
-        own = [c for c in self.callbacks if not isinstance(c, (History, ProgressLines))]
-        if progress.callbacks and len(progress.callbacks) != len(own):
-            raise ValueError(
-                f"callbacks must be the {len(progress.callbacks)} of the fit that is resumed, "
-                f"got {len(own)}"
-            )
-        for callback, state in zip(own, progress.callbacks, strict=False):
+        for callback, state in zip(self._keepers(), progress.callbacks, strict=False):
             if state:
                 callback.set_state(state)
         if self.schedule is not None and progress.schedule:
@@ -338,12 +373,14 @@ class LiveProgress:
         self._objects = (history, callbacks, schedule)
 
     def freeze(self) -> Progress:
-        """Return plain values."""
+        """Return plain values. Durations become 0: equal runs make equal files."""
         history, callbacks, schedule = self._objects
+        record = history.get_state()
+        record["history"]["seconds"] = [0.0] * len(record["epoch"])
         return Progress(
             self.epoch,
             self.cursor,
-            history.get_state(),
+            record,
             [c.get_state() for c in callbacks],
             {} if schedule is None else schedule.get_state(),
         )

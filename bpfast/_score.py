@@ -54,7 +54,9 @@ class Scorer:
             if labels and name in self.builtin:
                 raise ValueError(f"metrics: {name!r} needs target rows, y holds class labels")
         # A callable loss is scored in Python; its rows still give the metrics.
-        spec = loss.spec() if isinstance(loss, Loss) else {"kind": "mse", "parameter": 0.0}
+        spec: dict[str, Any] = {"kind": "mse", "parameter": 0.0}
+        if isinstance(loss, Loss):
+            spec = dict(loss.spec())
         self.objective = _core.Objective(
             str(spec["kind"]),
             float(spec["parameter"]),

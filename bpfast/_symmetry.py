@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def warn_of_symmetry(net: Network) -> None:
     layer is left alone.
     """
     hidden = [i for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
-    for here, after in zip(hidden, hidden[1:], strict=False):
+    for here, after in pairwise(hidden):
         layer, following = net.layers[here], net.layers[after]
         assert isinstance(layer, Dense)
         assert isinstance(following, Dense)

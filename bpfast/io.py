@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import losses, optimizers
+from bpfast._spec import core_rule, read_layers
 from bpfast.errors import ShapeError
 from bpfast.layers import from_config as layer_from_config
 
@@ -35,8 +36,6 @@ _STATE = "optimizer."
 
 def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return copies of the tensors, and a description in JSON types."""
-    from bpfast.network import core_rule
-
     tensors = {name: view.copy() for name, view in net.params.items()}
     if net._measured:
         first = net._names[0]
@@ -79,12 +78,13 @@ def from_parts(
         A part is missing, unknown, or of the wrong shape.
     """
     from bpfast._fit import Progress
-    from bpfast.network import _read_layers, core_rule
 
     if description.get("schema") != SCHEMA:
-        raise ValueError(f"schema must be {SCHEMA}, got {description.get('schema')!r}: newer bpfast?")
+        raise ValueError(
+            f"schema must be {SCHEMA}, got {description.get('schema')!r}: newer bpfast?"
+        )
     given = [layer_from_config(c, f"layers[{i}]") for i, c in enumerate(description["layers"])]
-    layers, inputs = _read_layers(given, int(description["inputs"]))
+    layers, inputs = read_layers(given, int(description["inputs"]))
     counters = description["counters"]
     net._setup(layers, inputs, description["dtype"], int(counters["seed"]), n_threads)
     net._core.set_counters(int(counters["seed"]), int(counters["step"]), int(counters["epoch"]))
@@ -147,11 +147,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode_of_new_files() if not path.exists() else path.stat().st_mode)
-        os.replace(temporary, path)
+        mode = path.stat().st_mode if path.exists() else _mode_of_new_files()
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            Path(temporary).unlink()
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -179,7 +180,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     """
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):  # the library's own message does not name the file
+    with Path(path).open("rb"):  # the library's own message does not name the file
         pass
     try:
         with safe_open(path, framework="numpy") as file:
@@ -232,7 +233,9 @@ def load_weights(
         if key.startswith(_STATE) or key in (f"{net._names[0]}.mean", f"{net._names[0]}.scale"):
             continue  # not parameters: state and statistics stay the network's own
         array = np.asarray(value)
-        arrays[f"{name}.kernel" if role == "weight" else key] = array.T if role == "weight" else array
+        arrays[f"{name}.kernel" if role == "weight" else key] = (
+            array.T if role == "weight" else array
+        )
     found = Matches([], [], sorted(set(arrays) - set(net.params)), [])
     for name, view in net.params.items():
         if name not in arrays:
@@ -244,9 +247,7 @@ def load_weights(
     if strict and (found.missing_keys or found.unexpected_keys or found.mismatched):
         problems = [
             f"{what} {', '.join(names[:5])}"
-            for what, names in zip(
-                ("missing", "unexpected", "mismatched"), found[1:], strict=True
-            )
+            for what, names in zip(("missing", "unexpected", "mismatched"), found[1:], strict=True)
             if names
         ]
         raise ValueError(f"src does not fit the network: {'; '.join(problems)}")

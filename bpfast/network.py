@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, config, losses, metrics
-from bpfast._check import bad_type, bad_value, check_bool, check_choice, check_count, check_text
-from bpfast._data import Rows, as_inputs, as_rows, as_weights
-from bpfast.errors import ShapeError
-from bpfast.initializers import Initializer
-from bpfast.layers import Dense, Layer, check_layer
+from bpfast import _core, _inference, config, losses
+from bpfast._batches import Batches
+from bpfast._check import check_bool, check_choice, check_count, check_text
+from bpfast._data import as_inputs
+from bpfast._initializer import Initializer
+from bpfast._spec import core_rule, layer_names, read_layers, seed_of
+from bpfast.layers import Dense, Layer
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
@@ -90,14 +90,16 @@ class Network:
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
     ) -> None:
-        self._setup(*_read_layers(layers, input_shape), dtype, _seed_of(rng), n_threads)
+        self._setup(*read_layers(layers, input_shape), dtype, seed_of(rng), n_threads)
         self._initialize()
 
     def _setup(
         self, layers: list[Layer], inputs: int, dtype: str, seed: int, n_threads: int | None
     ) -> None:
         """Make the core network; weights are still zero."""
-        name = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
+        name: Any = dtype  # NumPy's types and dtype objects are taken too
+        if isinstance(name, (type, np.dtype)):
+            name = np.dtype(name).name
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
         self.layers: tuple[Layer, ...] = tuple(layers)
         self.inputs = inputs
@@ -105,7 +107,7 @@ class Network:
         self.n_threads = None if n_threads is None else check_count("n_threads", n_threads)
         self.metadata: dict[str, str] = {}
         self.history: History | None = None
-        self._names = _layer_names(layers)
+        self._names = layer_names(layers)
         specs = [layer.spec() for layer in layers]
         isa = config.chosen_isa()
         self._core = _core.Net(specs, inputs, self.dtype.itemsize, isa, seed)
@@ -123,8 +125,7 @@ class Network:
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
         self._owner: int | None = None  # the thread that is in fit
         self._lock = threading.Lock()
-        self._stream: tuple[tuple[Any, ...], int, _core.Run] | None = None
-        self._forwarded: tuple[_core.Run, int] | None = None
+        self._batches = Batches(self)
 
     def _views(self, flat: Array) -> dict[str, Array]:
         """Return named, shaped views of a vector of parameters."""
@@ -295,45 +296,15 @@ class Network:
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Return the output (outputs,) for one row x (inputs,), in `out` when given."""
         self._check_idle("predict_one")
-        row = np.asarray(x)
-        if row.shape != (self.inputs,):
-            raise ShapeError(f"x must have shape ({self.inputs},), got {row.shape}")
-        if out is None:
-            out = np.empty(self.outputs, self.dtype)
-        elif (out.shape, out.dtype) != ((self.outputs,), self.dtype) or not out.flags.c_contiguous:
-            raise ShapeError(
-                f"out must be contiguous {self.dtype} of shape ({self.outputs},), "
-                f"got {out.dtype} {out.shape}"
-            )
-        self._core.predict(as_inputs(row[None], self.inputs, self.dtype.itemsize, "x"), out, 1)
-        return out
+        return _inference.predict_one(self, x, out)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return probabilities (rows, outputs): of classes, or of each yes-or-no output."""
-        out = self.predict(X)
-        last = self.layers[-1].spec().get("activation", "identity")
-        kind = self._loss.kind if self._loss is not None else None
-        if last in ("softmax", "sigmoid"):
-            return out
-        if last == "identity" and kind in ("cross_entropy", "binary_cross_entropy"):
-            _core.activate("softmax" if kind == "cross_entropy" else "sigmoid", out)
-            return out
-        raise ValueError(
-            "predict_proba needs a softmax or sigmoid output, or a fit with loss 'cross_entropy' "
-            f"or 'binary_cross_entropy'; got activation {last!r} and loss {kind!r}"
-        )
+        return _inference.probabilities(self, X)
 
     def predict_classes(self, X: ArrayLike) -> Array:
         """Return class labels (rows,) as int64; (rows, outputs) of 0 and 1 for multi-label nets."""
-        probabilities = self.predict_proba(X)
-        last = self.layers[-1].spec().get("activation", "identity")
-        kind = self._loss.kind if self._loss is not None else None
-        if kind == "binary_cross_entropy" or (kind is None and last == "sigmoid"):
-            yes = (probabilities > 0.5).astype(np.int64)
-            return yes[:, 0] if self.outputs == 1 else yes
-        if self.outputs == 1:
-            return (probabilities[:, 0] > 0.5).astype(np.int64)
-        return cast(Array, probabilities.argmax(axis=1))
+        return _inference.classes(self, X)
 
     def evaluate(
         self,
@@ -351,17 +322,8 @@ class Network:
         ValueError
             No `loss` was given and the network was never fitted.
         """
-        from bpfast._score import Scorer
-
         self._check_idle("evaluate")
-        if loss is None and self._loss is None:
-            raise ValueError("loss must be given: this network was never fitted")
-        chosen = self._loss if loss is None else losses.get(loss)
-        wanted = self._metrics if metrics is None else metrics
-        known = chosen if isinstance(chosen, losses.Loss) else None
-        rows = as_rows(X, y, self.inputs, self.outputs, known, self.dtype.itemsize)
-        rows = rows.weighted(as_weights(rows, sample_weight, None, known, self.outputs))
-        return Scorer(self, cast(Any, chosen), wanted, rows).evaluate(rows)
+        return _inference.evaluate(self, X, y, loss, metrics, sample_weight)
 
     # ---- one batch at a time
 
@@ -371,12 +333,7 @@ class Network:
         ``training=True`` applies dropout and is what `backward` goes back through.
         """
         with self._fitting():
-            x = as_inputs(X, self.inputs, self.dtype.itemsize)
-            run = self._batch_run(len(x), None)
-            out = np.empty((len(x), self.outputs), self.dtype)
-            run.forward(x, check_bool("training", training), out)
-            self._forwarded = (run, len(x)) if training else None
-            return out
+            return self._batches.forward(X, check_bool("training", training))
 
     def backward(self, dY: ArrayLike, *, accumulate: bool = False) -> Array:
         """Go back through the last ``forward(..., training=True)``.
@@ -400,58 +357,19 @@ class Network:
             No such forward came before.
         """
         with self._fitting():
-            if self._forwarded is None:
-                raise RuntimeError("backward needs forward(X, training=True) before it")
-            run, rows = self._forwarded
-            dy = as_inputs(dY, self.outputs, self.dtype.itemsize, "dY")
-            if len(dy) != rows:
-                raise ShapeError(f"dY must have {rows} rows as the last forward, got {len(dy)}")
-            dx = np.empty((rows, self.inputs), self.dtype)
-            run.backward(dy, check_bool("accumulate", accumulate), dx)
-            return dx
+            return self._batches.backward(dY, check_bool("accumulate", accumulate))
 
     def loss_and_gradient(
         self, X: ArrayLike, y: ArrayLike, *, loss: LossLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return loss plus penalty of one batch in training mode; `gradients` hold its gradient."""
-        chosen = losses.get(loss)
-        if not isinstance(chosen, losses.Loss):
-            value, slope = chosen(y, self.forward(X, training=True))
-            self.backward(slope)
-            return float(value) + self._core.penalty()
         with self._fitting():
-            rows = as_rows(X, y, self.inputs, self.outputs, chosen, self.dtype.itemsize)
-            rows = rows.weighted(as_weights(rows, sample_weight, None, chosen, self.outputs))
-            value, penalty = self._batch_run(len(rows), chosen, rows.labels is not None).loss(
-                rows.core()
-            )
-            return float(value + penalty)
+            return self._batches.loss_and_gradient(X, y, losses.get(loss), sample_weight)
 
     def step(self, optimizer: str | Optimizer) -> None:
         """Make one optimizer step from `gradients`."""
-        from bpfast import optimizers
-
-        chosen = optimizers.get(optimizer)
         with self._fitting():
-            self._set_optimizer(chosen)
-            self._batch_run(1, None).apply(chosen.learning_rate)
-
-    def _batch_run(
-        self, rows: int, loss: losses.Loss | None, labels: bool = False
-    ) -> _core.Run:
-        """Return a run for single batches, kept while it is large enough and the loss the same."""
-        key = (None if loss is None else repr(loss), labels)
-        if rows == 0:
-            raise ShapeError("X must have at least one row")
-        if self._stream is None or self._stream[0] != key or self._stream[1] < rows:
-            objective = None
-            if loss is not None:
-                spec = loss.spec()
-                objective = _core.Objective(str(spec["kind"]), float(spec["parameter"]), labels)
-            threads, exact = self._threads()
-            run = _core.Run(self._core, None, None, objective, rows, threads, exact)
-            self._stream = (key, rows, run)
-        return self._stream[2]
+            self._batches.step(optimizer)
 
     def _set_optimizer(self, optimizer: Optimizer) -> None:
         """Give the core its rule; the state continues while the class stays the same."""
@@ -461,10 +379,11 @@ class Network:
         self._optimizer = optimizer
 
     def reset_optimizer(self) -> None:
-        """Forget the optimizer's state: the next fit or step starts it anew."""
+        """Forget the optimizer's state, and with it a fit that could be resumed."""
         with self._fitting():
             self._core.reset_optimizer()
             self._optimizer = None
+            self._progress = None
 
     # ---- description
 
@@ -506,7 +425,8 @@ class Network:
         for layer in self.layers:
             if isinstance(layer, Dense):
                 sizes.append(layer.units)
-        return f"<Network {'-'.join(map(str, sizes))} {self.dtype}, {self.parameters.size:,} parameters>"
+        shape = "-".join(map(str, sizes))
+        return f"<Network {shape} {self.dtype}, {self.parameters.size:,} parameters>"
 
     # ---- copies and files
 
@@ -571,67 +491,3 @@ class Network:
         other = Network.__new__(Network)
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
-
-
-def core_rule(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the core's rule for an optimizer: SGD and Adam each stand for several."""
-    spec: dict[str, Any] = dict(optimizer.spec())
-    kind = spec.pop("kind")
-    if kind == "sgd" and spec["momentum"] > 0:
-        kind = "nesterov" if spec["nesterov"] else "momentum"
-    spec.setdefault("bias_correction", kind == "adamw")
-    return {**spec, "rule": "adam" if kind == "adamw" else kind}
-
-
-def _seed_of(rng: object) -> int:
-    """Return the seed that `rng` stands for."""
-    if rng is None:
-        return secrets.randbits(63)
-    if isinstance(rng, np.random.Generator):
-        return int(rng.integers(2**63 - 1))
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
-        if not 0 <= rng < 2**63:
-            raise bad_value("rng", "from 0 to 2**63 - 1", rng)
-        return int(rng)
-    raise bad_type("rng", "an int, a numpy.random.Generator or None", rng)
-
-
-def _read_layers(layers: object, input_shape: object) -> tuple[list[Layer], int]:
-    """Return checked layers and the number of inputs."""
-    if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
-        raise bad_type("layers", "a list of sizes or of layers", layers)
-    if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in layers):
-        sizes = [check_count(f"layers[{i}]", n) for i, n in enumerate(layers)]
-        if len(sizes) < 2:
-            raise bad_value("layers", "at least two sizes: inputs and outputs", layers)
-        if input_shape is not None and _inputs_of(input_shape) != sizes[0]:
-            raise ValueError(f"input_shape {input_shape!r} contradicts layers[0] = {sizes[0]}")
-        hidden = [Dense(n, "relu", weight_init="he_normal") for n in sizes[1:-1]]
-        return [*hidden, Dense(sizes[-1], weight_init="he_normal")], sizes[0]
-    checked = [check_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
-    if input_shape is None:
-        raise ValueError("input_shape must be given with a list of layers")
-    if len({id(layer) for layer in checked}) < len(checked):
-        raise ValueError("layers must be distinct objects: a layer may stand in one place only")
-    for i, layer in enumerate(checked):
-        if i > 0 and layer.first_only:
-            raise ValueError(f"layers[{i}]: {type(layer).__name__} must be the first layer")
-    if not any(isinstance(layer, Dense) for layer in checked):
-        raise ValueError("layers must contain at least one Dense")
-    return checked, _inputs_of(input_shape)
-
-
-def _inputs_of(input_shape: object) -> int:
-    """Return the number of inputs from an int or a tuple of one."""
-    if isinstance(input_shape, tuple) and len(input_shape) == 1:
-        return check_count("input_shape", input_shape[0])
-    return check_count("input_shape", input_shape)
-
-
-def _layer_names(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's name, by default its index; they must differ."""
-    names = [str(i) if layer.name is None else layer.name for i, layer in enumerate(layers)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise ValueError(f"layers[{i}].name {name!r} is already that of layers[{names.index(name)}]")
-    return names

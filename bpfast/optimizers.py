@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from bpfast._check import (
     bad_value,
@@ -56,6 +56,8 @@ class Optimizer(Value):
         "clip_norm": check_optional_positive,
         "clip_value": check_optional_positive,
     }
+    if TYPE_CHECKING:
+        learning_rate: float  # the first field of every rule
     _: KW_ONLY
     clip_norm: float | None = None
     clip_value: float | None = None

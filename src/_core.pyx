@@ -5,7 +5,7 @@
 # taken apart. Long calls run without the GIL.
 
 from cpython.buffer cimport (
-    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_STRIDED, PyBUF_WRITABLE, PyBuffer_Release,
+    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release,
     PyObject_GetBuffer,
 )
 from cpython.exc cimport PyErr_CheckSignals
@@ -15,6 +15,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from c_bpfast cimport *
+
+from array import array
 
 
 cdef extern from *:
@@ -84,86 +86,7 @@ def cos(double x):
     return bpfast_cos(x)
 
 
-# ---- arrays ----------------------------------------------------------------------------------
-
-
-cdef size_t _source_of(str name) except? 999:
-    return SOURCES.index(name)
-
-
-# Element types by buffer format; L and Q, l and q differ by platform in size only.
-cdef dict _FORMATS = {
-    ("f", 4): _source_of("float32"), ("d", 8): _source_of("float64"),
-    ("e", 2): _source_of("float16"), ("?", 1): _source_of("bool"),
-    ("B", 1): _source_of("uint8"), ("b", 1): _source_of("int8"),
-    ("H", 2): _source_of("uint16"), ("h", 2): _source_of("int16"),
-    ("I", 4): _source_of("uint32"), ("i", 4): _source_of("int32"),
-    ("L", 4): _source_of("uint32"), ("l", 4): _source_of("int32"),
-    ("L", 8): _source_of("uint64"), ("l", 8): _source_of("int64"),
-    ("Q", 8): _source_of("uint64"), ("q", 8): _source_of("int64"),
-}
-
-
-cdef class Borrowed:
-    """A buffer held for as long as C reads it."""
-
-    cdef Py_buffer view
-    cdef bint held
-
-    def __cinit__(self, array, bint writable=False):
-        flags = PyBUF_STRIDED if writable else PyBUF_STRIDED_RO
-        PyObject_GetBuffer(array, &self.view, flags | PyBUF_FORMAT)
-        self.held = True
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.view)
-
-    cdef int describe(self, bpfast_array *out) except -1:
-        """A 1-D array counts as one column."""
-        if not 1 <= self.view.ndim <= 2:
-            raise ValueError(f"expected 1 or 2 dimensions, got {self.view.ndim}")
-        text = self.view.format.decode() if self.view.format != NULL else "B"
-        out.source = _FORMATS[text.lstrip("@=<"), self.view.itemsize]
-        out.data = self.view.buf
-        out.row_stride = self.view.strides[0]
-        out.col_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
-        out.cols = self.view.shape[1] if self.view.ndim == 2 else 1
-        return 0
-
-    cdef size_t rows(self):
-        return self.view.shape[0]
-
-
-cdef class View:
-    """Memory inside a C object as a writable 1-D buffer; keeps its owner alive."""
-
-    cdef object owner
-    cdef void *data
-    cdef Py_ssize_t shape[1]
-    cdef Py_ssize_t strides[1]
-
-    @staticmethod
-    cdef View make(object owner, void *data, size_t count, size_t itemsize):
-        cdef View self = View.__new__(View)
-        self.owner = owner
-        self.data = data
-        self.shape[0] = count
-        self.strides[0] = itemsize
-        return self
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        buffer.buf = self.data
-        buffer.obj = self
-        buffer.itemsize = self.strides[0]
-        buffer.len = self.shape[0] * self.strides[0]
-        buffer.format = b"f" if self.strides[0] == 4 else b"d"
-        buffer.ndim = 1
-        buffer.shape = self.shape
-        buffer.strides = self.strides
-        buffer.suboffsets = NULL
-        buffer.internal = NULL
-        buffer.readonly = 0
+include "arrays.pxi"
 
 
 def find_bad_row(x, int itemsize):
@@ -442,156 +365,7 @@ def loss_value(Data data, output, Objective objective, int itemsize, gradient=No
     return value
 
 
-# ---- training runs ---------------------------------------------------------------------------
-
-
-cdef class Run:
-    """One training run over fixed data, or (without data) the low-level calls."""
-
-    cdef bpfast_run *run
-    cdef Net net
-    cdef Data train, validation
-    cdef Objective objective
-    cdef Borrowed rates
-
-    def __cinit__(self, Net net, Data train, Data validation, Objective objective, size_t batch_size,
-                  size_t threads, bint exact_threads=False, bint shuffle=True, bint sweep=False,
-                  bint check_inputs=False, bint ignore_faults=False, double planned_epochs=1.0):
-        cdef bpfast_config config
-        cdef bpfast_message message
-        cdef bpfast_status status
-        memset(&config, 0, sizeof(config))
-        self.net, self.train, self.validation, self.objective = net, train, validation, objective
-        if train is not None:
-            config.train = train.data
-        if validation is not None:
-            config.validation = validation.data
-        if objective is not None:
-            config.objective = objective.objective
-        config.batch_size = batch_size
-        config.threads = threads
-        config.exact_threads = exact_threads
-        config.shuffle = shuffle
-        config.sweep = sweep
-        config.check_inputs = check_inputs
-        config.ignore_faults = ignore_faults
-        config.planned_epochs = planned_epochs
-        with nogil:
-            status = bpfast_run_new(&self.run, net.net, &config, &message)
-        check(status, &message)
-
-    def __dealloc__(self):
-        bpfast_run_free(self.run)
-
-    @property
-    def threads(self):
-        return bpfast_run_threads(self.run)
-
-    def begin_epoch(self, rates, dict cursor):
-        """`rates`: float64, one or one a batch. `cursor`: {} or what cursor() returned."""
-        cdef bpfast_cursor c
-        memset(&c, 0, sizeof(c))
-        if cursor:
-            c.batch = cursor["batch"]
-            c.scores.loss_sum = cursor["loss_sum"]
-            c.scores.weight_sum = cursor["weight_sum"]
-            c.scores.correct = cursor["correct"]
-            c.scores.squared = cursor["squared"]
-            c.scores.absolute = cursor["absolute"]
-        self.rates = Borrowed(rates)
-        with nogil:
-            bpfast_run_begin_epoch(
-                self.run, <const double *>self.rates.view.buf, self.rates.view.shape[0], &c)
-
-    def steps(self, size_t max_steps, double chunk_seconds, double seconds, clock):
-        """Runs until max_steps, the epoch's end or `seconds` of `clock`; polls signals between
-        chunks. Parameters are current afterwards. Returns whether the epoch is finished."""
-        cdef bpfast_status status = BPFAST_OK
-        cdef c_bool finished = False
-        cdef double chunk = chunk_seconds
-        cdef size_t before = bpfast_run_cursor(self.run).batch, done = 0
-        start = clock() if seconds < INFINITY else 0.0
-        try:
-            while not finished and status == BPFAST_OK and done < max_steps:
-                if seconds < INFINITY:
-                    chunk = min(chunk_seconds, seconds - (clock() - start))
-                    if chunk <= 0 and done > 0:
-                        break
-                with nogil:
-                    status = bpfast_run_steps(self.run, max_steps - done, chunk, &finished)
-                done = bpfast_run_cursor(self.run).batch - before
-                PyErr_CheckSignals()
-        finally:
-            if not finished or status != BPFAST_OK:
-                bpfast_run_unpack(self.run)
-        self.raise_fault(status)
-        return bool(finished)
-
-    cdef int raise_fault(self, bpfast_status status) except -1:
-        cdef bpfast_fault f
-        if status == BPFAST_OK:
-            return 0
-        f = bpfast_run_fault(self.run)
-        raise Fault(
-            "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
-
-    def unpack(self):
-        """Makes the parameters current; the next step reads them anew."""
-        bpfast_run_unpack(self.run)
-
-    def end_epoch(self):
-        """Returns (penalty, validation scores or None)."""
-        cdef double penalty = 0.0
-        cdef bpfast_scores scores
-        cdef bpfast_status status
-        with nogil:
-            status = bpfast_run_end_epoch(self.run, &penalty, &scores)
-        self.raise_fault(status)
-        return penalty, (None if self.validation is None else _scores(&scores))
-
-    def cursor(self):
-        cdef bpfast_cursor c = bpfast_run_cursor(self.run)
-        return {"batch": c.batch, **_scores(&c.scores)}
-
-    def residuals(self, bint validation):
-        """Sums of squared residuals of each output."""
-        cdef const double *sums = bpfast_run_residuals(self.run, validation)
-        return [sums[j] for j in range(self.net.info.outputs)]
-
-    def restore(self):
-        bpfast_run_restore(self.run)
-
-    # ---- one batch at a time
-
-    def forward(self, x, bint training, out):
-        cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
-        cdef bpfast_array array
-        cdef size_t rows = held.rows()
-        held.describe(&array)
-        with nogil:
-            bpfast_run_forward(self.run, &array, rows, training, result.view.buf)
-
-    def backward(self, dy, bint accumulate, dx=None):
-        cdef Borrowed held = Borrowed(dy), result
-        cdef bpfast_array array
-        cdef void *into = NULL
-        held.describe(&array)
-        if dx is not None:
-            result = Borrowed(dx, True)
-            into = result.view.buf
-        with nogil:
-            bpfast_run_backward(self.run, &array, accumulate, into)
-
-    def loss(self, Data batch):
-        """Returns (data loss, penalty); gradients of their sum are in the net."""
-        cdef double loss = 0.0, penalty = 0.0
-        with nogil:
-            bpfast_run_loss(self.run, &batch.data, &loss, &penalty)
-        return loss, penalty
-
-    def apply(self, double rate):
-        with nogil:
-            bpfast_run_apply(self.run, rate)
+include "run.pxi"
 
 
 # ---- random numbers --------------------------------------------------------------------------

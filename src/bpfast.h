@@ -55,9 +55,9 @@ typedef struct {
 typedef struct {
     size_t rows;
     bpfast_array x;
-    bpfast_array y;         /* data NULL when labels are given */
-    const int64_t *labels;  /* [rows], or NULL */
-    const double *weights;  /* [rows], or NULL */
+    bpfast_array y;        /* data NULL when labels are given */
+    const int64_t *labels; /* [rows], or NULL */
+    const double *weights; /* [rows], or NULL */
 } bpfast_data;
 
 /* Index of the first row of [rows] with an element that is not finite once rounded to itemsize
@@ -66,13 +66,13 @@ size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize);
 
 /* ---- networks ---- */
 typedef struct {
-    const char *kind;        /* a row of ops.inc */
-    size_t units;            /* dense */
-    const char *activation;  /* dense */
+    const char *kind;       /* a row of ops.inc */
+    size_t units;           /* dense */
+    const char *activation; /* dense */
     bool use_bias, trainable, non_negative;
-    double rate;             /* dropout; of weights for dense */
+    double rate; /* dropout; of weights for dense */
     double l1, l2, bias_l1, bias_l2;
-    double max_norm;         /* 0: none */
+    double max_norm; /* 0: none */
 } bpfast_layer;
 
 /* itemsize 4 or 8; isa NULL for the default. */
@@ -93,7 +93,8 @@ typedef struct {
     size_t layer, offset, rows, cols; /* in parameters; bias: rows 1 */
     bool is_bias;
 } bpfast_tensor;
-bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out); /* false past the end */
+bool bpfast_net_tensor(const bpfast_net *net, size_t index,
+                       bpfast_tensor *out); /* false past the end */
 
 /* Counters that make random numbers and bias corrections functions of the run's position. */
 typedef struct {
@@ -128,9 +129,9 @@ bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values);
 
 /* ---- training runs ---- */
 typedef struct {
-    const char *loss;   /* NULL: no loss (low-level calls with own gradients) */
-    double parameter;   /* delta, tau or label smoothing */
-    bool labels;        /* targets are class labels */
+    const char *loss;                 /* NULL: no loss (low-level calls with own gradients) */
+    double parameter;                 /* delta, tau or label smoothing */
+    bool labels;                      /* targets are class labels */
     bool accuracy, errors, residuals; /* metrics wanted: accuracy; mse and mae; r2 */
 } bpfast_objective;
 
@@ -138,8 +139,8 @@ typedef struct {
     bpfast_data train, validation; /* borrowed while the run lives; rows 0: none */
     bpfast_objective objective;
     size_t batch_size;
-    size_t threads;        /* most threads */
-    bool exact_threads;    /* use just that many: for tests of oversubscription */
+    size_t threads;     /* most threads */
+    bool exact_threads; /* use just that many: for tests of oversubscription */
     bool shuffle;
     bool sweep;            /* gradients go through GRAD even where they could be fused */
     bool ignore_faults;    /* go on with NaN and infinities */
@@ -157,14 +158,15 @@ bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, si
                        size_t *persist, size_t *state, size_t *work);
 
 typedef struct {
-    double loss_sum, weight_sum;      /* sums over rows: loss is their quotient */
+    double loss_sum, weight_sum; /* sums over rows: loss is their quotient */
     double correct, squared, absolute;
 } bpfast_scores;
 
 /* Where an epoch stands: enough to continue it elsewhere with the same bits. */
 typedef struct {
-    size_t batch;         /* steps done */
-    bpfast_scores scores; /* so far */
+    size_t batch;            /* steps done */
+    bpfast_scores scores;    /* so far */
+    const double *residuals; /* so far, [outputs], or NULL: zero; read when the epoch begins */
 } bpfast_cursor;
 
 /* Packs weights, draws the order. rates: one learning rate, or one for each batch of the epoch;
@@ -195,7 +197,8 @@ bpfast_status bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t 
 /* Gradients of the last forward's rows; dx [rows][inputs] row-major, or NULL. */
 void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulate, void *dx);
 /* Forward, loss and backward at once; *loss is the data term, *penalty beside it. */
-bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *batch, double *loss, double *penalty);
+bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *batch, double *loss,
+                              double *penalty);
 /* One step of the net's optimizer from its gradients. */
 void bpfast_run_apply(bpfast_run *run, double rate);
 
@@ -213,7 +216,8 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
                                 void *gradient, bpfast_message *message);
 
 /* An activation on [rows][cols] row-major in place; softmax by rows. False when it is unknown. */
-bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols, size_t itemsize);
+bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols,
+                     size_t itemsize);
 
 /* ---- plan, as text ---- */
 /* One line on step `index` of the plan for this batch size; false past the end. */

@@ -139,6 +139,7 @@ cdef extern from "bpfast.h" nogil:
     ctypedef struct bpfast_cursor:
         size_t batch
         bpfast_scores scores
+        const double *residuals
 
     void bpfast_run_begin_epoch(
         bpfast_run *run, const double *rates, size_t n_rates, const bpfast_cursor *cursor

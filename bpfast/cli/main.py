@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         module = importlib.import_module(f"bpfast.cli.{arguments.command}")
         code: int = module.run(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("bpfast: interrupted", file=sys.stderr)
+        print(end="", flush=True)
+    except KeyboardInterrupt as stop:
+        print(f"bpfast: interrupted {stop}".rstrip(), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # nobody reads standard output any more: its last flush must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -139,7 +139,7 @@ def next_lines(data: Data, path: Path) -> list[str]:
             f"print(bp.load({json.dumps(str(path))}).predict_classes(X[:9]), y[:9])"
         )
     code = shlex.quote(f"import bpfast as bp; {code}")
-    return [f"next: bpfast {rows}", f"      python -c {code}"]
+    return [f"next: bpfast {rows}", f"      python -P -c {code}"]
 
 
 def shown_epochs(epochs: int) -> set[int]:
@@ -165,21 +165,16 @@ class EpochTable(Callback):
         Training rows in each.
     every : bool, default False
         A row for every epoch.
-
-    Attributes
-    ----------
-    done : int
-        Epochs that are over.
     """
 
     COLUMNS: Final = ("loss", "val_loss", "accuracy", "val_accuracy")
 
     def __init__(self, epochs: int, rows: int, *, every: bool = False) -> None:
-        self.epochs, self.rows, self.done = epochs, rows, 0
+        self.epochs, self.rows = epochs, rows
         self._shown: Sequence[int] | set[int] = (
             range(1, epochs + 1) if every else shown_epochs(epochs)
         )
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr is not None and sys.stderr.isatty()
 
     def on_train_begin(self, logs: Mapping[str, float]) -> None:
         """Print the heads of the columns."""
@@ -189,13 +184,12 @@ class EpochTable(Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Print the row of an epoch that has one."""
         speed = self.rows / logs["seconds"]
-        self.done = epoch + 1
-        if self.done in self._shown:
+        if epoch + 1 in self._shown:
             self._replace_live("")
             numbers = "".join(f"{logs[name]:14.4f}" for name in self.COLUMNS)
-            say(f"{self.done:5d}{numbers}{speed:14,.0f}")
+            say(f"{epoch + 1:5d}{numbers}{speed:14,.0f}")
         else:
-            self._replace_live(f"epoch {self.done} of {self.epochs}, loss {logs['loss']:.4f}")
+            self._replace_live(f"epoch {epoch + 1} of {self.epochs}, loss {logs['loss']:.4f}")
 
     def on_train_end(self, logs: Mapping[str, float]) -> None:
         """Take the live line away."""

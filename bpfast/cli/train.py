@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bpfast.layers import Layer
     from bpfast.network import Network
 
-INTERRUPTED: Final = 130
 LARGE: Final = 10_000  # training rows from which fewer epochs of larger batches do
 
 
@@ -81,8 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         history = fit(net, data, settings, [] if arguments.quiet else [table])
     except KeyboardInterrupt:
-        story.tell(f"interrupted in epoch {table.done + 1} of {settings.epochs}; wrote no file")
-        return INTERRUPTED
+        done = len(net.history.epoch) if net.history else 0
+        raise KeyboardInterrupt(
+            f"after {done} of {settings.epochs} epochs; no file written"
+        ) from None
     seconds = time.perf_counter() - start
 
     predicted = data.classes[net.predict_classes(data.test.X)]

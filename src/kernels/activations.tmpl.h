@@ -7,30 +7,29 @@
  */
 
 /* Calls expr(x) on n elements; the last, partial vector through partial loads and stores. */
-#define BP_MAP(name, expr)                                              \
-    static void act_##name(void *y_, const void *x_, size_t n)          \
-    {                                                                   \
-        real *y = y_;                                                   \
-        const real *x = x_;                                             \
-        size_t i = 0;                                                   \
+#define BP_MAP(name, expr)                                                      \
+    static void act_##name(void *y_, const void *x_, size_t n)                  \
+    {                                                                           \
+        real *y = y_;                                                           \
+        const real *x = x_;                                                     \
+        size_t i = 0;                                                           \
         for (; i + BP_VL <= n; i += BP_VL) v_store(y + i, expr(v_load(x + i))); \
-        if (i < n) v_store_n(y + i, expr(v_load_n(x + i, n - i)), n - i); \
+        if (i < n) v_store_n(y + i, expr(v_load_n(x + i, n - i)), n - i);       \
     }
 
-#define BP_GRAD(name, expr)                                                          \
-    static void grad_##name(void *dz_, const void *dy_, const void *saved_, size_t n) \
-    {                                                                                \
-        real *dz = dz_;                                                              \
-        const real *dy = dy_, *s = saved_;                                           \
-        size_t i = 0;                                                                \
-        for (; i + BP_VL <= n; i += BP_VL)                                           \
-            v_store(dz + i, expr(v_load(dy + i), v_load(s + i)));                    \
-        if (i < n)                                                                   \
-            v_store_n(dz + i, expr(v_load_n(dy + i, n - i), v_load_n(s + i, n - i)), n - i); \
+#define BP_GRAD(name, expr)                                                                      \
+    static void grad_##name(void *dz_, const void *dy_, const void *saved_, size_t n)            \
+    {                                                                                            \
+        real *dz = dz_;                                                                          \
+        const real *dy = dy_, *s = saved_;                                                       \
+        size_t i = 0;                                                                            \
+        for (; i + BP_VL <= n; i += BP_VL) v_store(dz + i, expr(v_load(dy + i), v_load(s + i))); \
+        if (i < n)                                                                               \
+            v_store_n(dz + i, expr(v_load_n(dy + i, n - i), v_load_n(s + i, n - i)), n - i);     \
     }
 
-#define BP_BOTH(name)              \
-    BP_MAP(name, name##_value)     \
+#define BP_BOTH(name)          \
+    BP_MAP(name, name##_value) \
     BP_GRAD(name, name##_slope)
 
 BP_INLINE vec c_(double value) { return v_set1((real)value); }
@@ -97,7 +96,8 @@ BP_INLINE vec gelu_value(vec z)
 BP_INLINE vec gelu_slope(vec dy, vec z)
 {
     const vec limited = clamp(z, -40, 40); /* beyond, Phi is 0 or 1 and z phi(z) is 0 */
-    const vec density = v_mul(c_(BP_INV_SQRT_2PI), vm_exp(v_mul(v_mul(limited, limited), c_(-0.5))));
+    const vec density =
+        v_mul(c_(BP_INV_SQRT_2PI), vm_exp(v_mul(v_mul(limited, limited), c_(-0.5))));
     return v_mul(dy, v_fma(limited, density, normal_cdf(limited)));
 }
 BP_BOTH(gelu)
@@ -241,8 +241,8 @@ static void softmax_grad(void *dx_, const void *dy_, const void *y_, size_t n)
     for (; i + BP_VL <= n; i += BP_VL)
         v_store(dx + i, v_mul(v_load(y + i), v_sub(v_load(dy + i), inner)));
     if (i < n)
-        v_store_n(dx + i,
-                  v_mul(v_load_n(y + i, n - i), v_sub(v_load_n(dy + i, n - i), inner)), n - i);
+        v_store_n(dx + i, v_mul(v_load_n(y + i, n - i), v_sub(v_load_n(dy + i, n - i), inner)),
+                  n - i);
 }
 
 /* Softmax is no map of single elements: its rows of the activation table do nothing here, and the

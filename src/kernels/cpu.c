@@ -31,10 +31,7 @@ bp_fpmode bp_fpmode_enter(void)
     return mode;
 }
 
-void bp_fpmode_leave(bp_fpmode mode)
-{
-    _mm_setcsr((unsigned)mode.saved);
-}
+void bp_fpmode_leave(bp_fpmode mode) { _mm_setcsr((unsigned)mode.saved); }
 
 #elif defined(__aarch64__)
 
@@ -49,10 +46,7 @@ bp_fpmode bp_fpmode_enter(void)
     return mode;
 }
 
-void bp_fpmode_leave(bp_fpmode mode)
-{
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode.saved));
-}
+void bp_fpmode_leave(bp_fpmode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode.saved)); }
 
 #else
 

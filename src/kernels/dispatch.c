@@ -24,10 +24,7 @@ size_t bp_isa_count(void) { return sizeof rows / sizeof rows[0]; }
 
 const char *bp_isa_name(size_t index) { return rows[index].name; }
 
-bool bp_isa_supported(size_t index)
-{
-    return (rows[index].can & ~bp_cpu_bits()) == 0;
-}
+bool bp_isa_supported(size_t index) { return (rows[index].can & ~bp_cpu_bits()) == 0; }
 
 size_t bp_isa_default(void)
 {

@@ -30,39 +30,39 @@ BP_INLINE float half_value(bp_half h)
 
 /* run_<source>: `width` elements `step` bytes apart from `from` into one panel row. mid is the type
  * in which they are centred. Constant `width` and `step` let the compiler vectorise. */
-#define BP_SOURCE(name, ctype, mid, value)                                                       \
-    BP_INLINE void run_##name(real *to, const char *from, ptrdiff_t step, size_t width,          \
-                              const real *mean, const real *factor)                              \
-    {                                                                                            \
-        for (size_t l = 0; l < width; ++l) {                                                     \
-            ctype raw;                                                                           \
-            memcpy(&raw, from + (ptrdiff_t)l * step, sizeof raw);                                \
-            to[l] = mean ? (real)(((mid)value(raw) - (mid)mean[l]) * (mid)factor[l])             \
-                         : (real)value(raw);                                                     \
-        }                                                                                        \
-    }                                                                                            \
-    static void gather_##name(void *dst_, const bp_gather_args *src, size_t m, size_t n,         \
-                              size_t stride)                                                     \
-    {                                                                                            \
-        for (size_t i = 0; i < m; ++i) {                                                         \
-            const size_t row = src->rows ? (size_t)src->rows[i] : src->first + i;                \
-            const char *from = src->data + (ptrdiff_t)row * src->row_stride;                     \
-            real *to = (real *)dst_ + i * BP_NR;                                                 \
-            for (size_t j = 0; j < n; j += BP_NR, to += stride) {                                \
-                const size_t width = bp_min(BP_NR, n - j);                                       \
-                const char *at = from + (ptrdiff_t)j * src->col_stride;                          \
-                const real *mean = src->mean ? (const real *)src->mean + j : NULL;               \
-                const real *factor = src->mean ? (const real *)src->scale + j : NULL;            \
-                const bool dense = src->col_stride == (ptrdiff_t)sizeof(ctype);                  \
-                if (width == BP_NR && dense && !mean)                                            \
-                    run_##name(to, at, sizeof(ctype), BP_NR, NULL, NULL);                        \
-                else if (width == BP_NR && dense)                                                \
-                    run_##name(to, at, sizeof(ctype), BP_NR, mean, factor);                      \
-                else                                                                             \
-                    run_##name(to, at, src->col_stride, width, mean, factor);                    \
-                for (size_t l = width; l < BP_NR; ++l) to[l] = 0;                                \
-            }                                                                                    \
-        }                                                                                        \
+#define BP_SOURCE(name, ctype, mid, value)                                               \
+    BP_INLINE void run_##name(real *to, const char *from, ptrdiff_t step, size_t width,  \
+                              const real *mean, const real *factor)                      \
+    {                                                                                    \
+        for (size_t l = 0; l < width; ++l) {                                             \
+            ctype raw;                                                                   \
+            memcpy(&raw, from + (ptrdiff_t)l * step, sizeof raw);                        \
+            to[l] = mean ? (real)(((mid)value(raw) - (mid)mean[l]) * (mid)factor[l])     \
+                         : (real)value(raw);                                             \
+        }                                                                                \
+    }                                                                                    \
+    static void gather_##name(void *dst_, const bp_gather_args *src, size_t m, size_t n, \
+                              size_t stride)                                             \
+    {                                                                                    \
+        for (size_t i = 0; i < m; ++i) {                                                 \
+            const size_t row = src->rows ? (size_t)src->rows[i] : src->first + i;        \
+            const char *from = src->data + (ptrdiff_t)row * src->row_stride;             \
+            real *to = (real *)dst_ + i * BP_NR;                                         \
+            for (size_t j = 0; j < n; j += BP_NR, to += stride) {                        \
+                const size_t width = bp_min(BP_NR, n - j);                               \
+                const char *at = from + (ptrdiff_t)j * src->col_stride;                  \
+                const real *mean = src->mean ? (const real *)src->mean + j : NULL;       \
+                const real *factor = src->mean ? (const real *)src->scale + j : NULL;    \
+                const bool dense = src->col_stride == (ptrdiff_t)sizeof(ctype);          \
+                if (width == BP_NR && dense && !mean)                                    \
+                    run_##name(to, at, sizeof(ctype), BP_NR, NULL, NULL);                \
+                else if (width == BP_NR && dense)                                        \
+                    run_##name(to, at, sizeof(ctype), BP_NR, mean, factor);              \
+                else                                                                     \
+                    run_##name(to, at, src->col_stride, width, mean, factor);            \
+                for (size_t l = width; l < BP_NR; ++l) to[l] = 0;                        \
+            }                                                                            \
+        }                                                                                \
     }
 #include "sources.inc"
 #undef BP_SOURCE

@@ -83,7 +83,7 @@ typedef void rows_fn(real *c, const real *a, const real *b, const real *bias, si
                      size_t a_stride, bp_start start, bool relu);
 typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start start);
 
-#define BP_TILE(mr, nv)                                                                           \
+#define BP_TILE(mr, nv)                                                                            \
     static void rows_##mr##x##nv(real *c, const real *a, const real *b, const real *bias,          \
                                  size_t k, size_t a_stride, bp_start start, bool relu)             \
     {                                                                                              \
@@ -97,9 +97,10 @@ typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start 
 #if BP_VL == 1
 #define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv)
 #elif defined(__AVX512F__)
-#define BP_HEIGHTS(X, nv)                                                                  \
-    X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) \
-        X(11, nv) X(12, nv)
+#define BP_HEIGHTS(X, nv)                                                                       \
+    X(1, nv)                                                                                    \
+    X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) \
+        X(12, nv)
 #elif defined(__aarch64__)
 #define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
 #else
@@ -180,7 +181,8 @@ static void gemv(void *y_, const void *x_, const void *w_, const void *bias, siz
         size_t j = 0;
         if (rows == BP_GEMV_ROWS) {
             for (; j + BP_VL <= n; j += BP_VL)
-                v_store(y + j, gemv_lanes(v_load(y + j), x + p, w + p * n + j, n, BP_GEMV_ROWS, BP_VL));
+                v_store(y + j,
+                        gemv_lanes(v_load(y + j), x + p, w + p * n + j, n, BP_GEMV_ROWS, BP_VL));
         }
         for (; j < n; j += BP_VL) {
             const size_t lanes = bp_min(BP_VL, n - j);
@@ -208,7 +210,8 @@ static void pack(void *dst_, const void *src_, size_t rows, size_t cols, size_t 
     }
 }
 
-static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_t ldd, size_t stride)
+static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_t ldd,
+                   size_t stride)
 {
     real *dst = dst_;
     const real *src = src_;

@@ -49,41 +49,41 @@ typedef enum { BP_FROM_ZERO, BP_FROM_BIAS, BP_FROM_C } bp_start;
 
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
-    double rate;         /* learning rate, bias correction of the first moment included */
-    double correction;   /* 1/sqrt(1 - beta_2^t), or 1 */
-    double beta_1;       /* momentum; beta_1; rho */
+    double rate;       /* learning rate, bias correction of the first moment included */
+    double correction; /* 1/sqrt(1 - beta_2^t), or 1 */
+    double beta_1;     /* momentum; beta_1; rho */
     double beta_2;
     double epsilon;
-    double decay;        /* decoupled weight decay as a factor: 1 - rate * weight_decay */
+    double decay; /* decoupled weight decay as a factor: 1 - rate * weight_decay */
     double eta_minus, eta_plus, step_min, step_max;
 } bp_optim_args;
 
 /* One row of a loss: its target is either an array of n, or a class label. */
 typedef struct {
-    const void *target;  /* [n], or NULL */
-    size_t label;        /* used when target is NULL */
-    double parameter;    /* delta, tau, or label smoothing */
-    double scale;        /* the gradient's factor: weight of the sample over the batch's sum */
+    const void *target; /* [n], or NULL */
+    size_t label;       /* used when target is NULL */
+    double parameter;   /* delta, tau, or label smoothing */
+    double scale;       /* the gradient's factor: weight of the sample over the batch's sum */
 } bp_loss_args;
 
 /* Sixteen random words per call of four counters; see rng.tmpl.h. */
 typedef struct {
     uint64_t seed;
-    uint32_t stream;     /* what is drawn */
-    uint64_t step;       /* when it is drawn */
+    uint32_t stream; /* what is drawn */
+    uint64_t step;   /* when it is drawn */
 } bp_rng_key;
 
 typedef struct {
-    const char *data;          /* element (0, 0) */
-    ptrdiff_t row_stride;      /* bytes */
-    ptrdiff_t col_stride;      /* bytes */
-    const int64_t *rows;       /* [m] indices of rows, or NULL for first, first + 1, ... */
+    const char *data;     /* element (0, 0) */
+    ptrdiff_t row_stride; /* bytes */
+    ptrdiff_t col_stride; /* bytes */
+    const int64_t *rows;  /* [m] indices of rows, or NULL for first, first + 1, ... */
     size_t first;
-    const void *mean;          /* [n] subtracted, or NULL */
-    const void *scale;         /* [n] multiplied afterwards */
+    const void *mean;  /* [n] subtracted, or NULL */
+    const void *scale; /* [n] multiplied afterwards */
 } bp_gather_args;
 
-typedef void bp_map_fn(void *y, const void *x, size_t n);                      /* in place allowed */
+typedef void bp_map_fn(void *y, const void *x, size_t n); /* in place allowed */
 typedef void bp_grad_fn(void *dz, const void *dy, const void *saved, size_t n); /* dz may be dy */
 typedef void bp_optim_fn(void *w, const void *g, void *s0, void *s1, const bp_optim_args *args,
                          size_t n);
@@ -92,8 +92,8 @@ typedef void bp_gather_fn(void *dst, const bp_gather_args *src, size_t m, size_t
 
 typedef struct bp_kernels {
     const char *isa;
-    size_t size;               /* bytes of an element */
-    size_t vl, nr, mr;         /* lanes of a vector; columns of a panel; rows of a tile */
+    size_t size;       /* bytes of an element */
+    size_t vl, nr, mr; /* lanes of a vector; columns of a panel; rows of a tile */
 
     /* c[m][NR] = start + sum over p < k of a(i, p) * b[p][NR], p ascending, one chain an element.
      * a: panels of a matrix at its first row, a_stride between panels. n: columns wanted of NR.
@@ -112,7 +112,7 @@ typedef struct bp_kernels {
 
     bp_map_fn *act[BP_N_ACTIVATIONS];
     bp_grad_fn *grad[BP_N_ACTIVATIONS];
-    void (*softmax)(void *y, const void *x, size_t n);                  /* one row, in place */
+    void (*softmax)(void *y, const void *x, size_t n);                       /* one row, in place */
     void (*softmax_grad)(void *dx, const void *dy, const void *y, size_t n); /* dx may be dy */
 
     bp_optim_fn *optim[BP_N_OPTIMIZERS];
@@ -120,14 +120,15 @@ typedef struct bp_kernels {
     void (*clip)(void *g, double limit, size_t n);
     void (*scale)(void *x, double factor, size_t n);
     void (*scale_columns)(void *a, const void *factors, size_t m, size_t n); /* a[m][n] row-major */
-    void (*add)(void *y, const void *x, size_t n);                      /* y += x */
+    void (*add)(void *y, const void *x, size_t n);                           /* y += x */
     void (*non_negative)(void *w, size_t n);
     void (*fill)(void *x, double value, size_t n);
-    void (*convert)(void *x, const double *values, size_t n);           /* doubles, rounded */
+    void (*convert)(void *x, const double *values, size_t n); /* doubles, rounded */
 
     bp_loss_fn *loss[BP_N_LOSSES];
-    size_t (*argmax)(const void *x, size_t n);       /* the first of equals; NaN counts as largest */
-    size_t (*matches)(const void *y, const void *t, double threshold, size_t n); /* y > threshold as t > 1/2 */
+    size_t (*argmax)(const void *x, size_t n); /* the first of equals; NaN counts as largest */
+    size_t (*matches)(const void *y, const void *t, double threshold,
+                      size_t n); /* y > threshold as t > 1/2 */
     void (*add_residuals)(double *total, const void *y, const void *t, double weight, size_t n);
     void (*row_errors)(const void *y, const void *t, size_t n, double *squared, double *absolute);
 
@@ -136,9 +137,10 @@ typedef struct bp_kernels {
     double (*sum_squares)(const void *x, size_t n);
     double (*sum_abs)(const void *x, size_t n);
     bool (*all_finite)(const void *x, size_t n);
-    void (*col_sums)(void *out, const void *a, size_t m);         /* out[NR] of a[m][NR] */
-    void (*col_squares)(void *out, const void *a, size_t m);      /* out[NR] += squares */
-    void (*col_limit)(void *a, const void *squares, double limit, size_t m); /* max-norm of a[m][NR] */
+    void (*col_sums)(void *out, const void *a, size_t m);    /* out[NR] of a[m][NR] */
+    void (*col_squares)(void *out, const void *a, size_t m); /* out[NR] += squares */
+    void (*col_limit)(void *a, const void *squares, double limit,
+                      size_t m); /* max-norm of a[m][NR] */
 
     /* mask[m][NR] = 1 where kept. Element (row, col) uses word col % 4 of counter (col / 4, row). */
     void (*mask_rows)(uint8_t *mask, const bp_rng_key *key, size_t row, size_t col, size_t m,
@@ -153,27 +155,29 @@ typedef struct bp_kernels {
 } bp_kernels;
 
 /* dispatch.c */
-size_t bp_isa_count(void);                          /* rows compiled in */
+size_t bp_isa_count(void); /* rows compiled in */
 const char *bp_isa_name(size_t index);
-bool bp_isa_supported(size_t index);                /* by this CPU */
-size_t bp_isa_default(void);                        /* the best row that may be chosen by itself */
+bool bp_isa_supported(size_t index); /* by this CPU */
+size_t bp_isa_default(void);         /* the best row that may be chosen by itself */
 const bp_kernels *bp_kernels_get(size_t index, size_t size); /* size 4 or 8 */
 
 /* tables.c: what the .inc tables say; names are NULL past the end */
 const char *bp_activation_name(size_t index);
-bool bp_activation_keeps_input(size_t index);        /* the derivative is a function of z, not y */
+bool bp_activation_keeps_input(size_t index); /* the derivative is a function of z, not y */
 const char *bp_loss_name(size_t index);
-size_t bp_loss_fused_activation(size_t index);       /* the output activation it stands for */
+size_t bp_loss_fused_activation(size_t index); /* the output activation it stands for */
 bool bp_loss_takes_labels(size_t index);
 const char *bp_rule_name(size_t index);
 size_t bp_rule_slots(size_t index);
-const char *bp_rule_slot_names(size_t index);        /* comma-separated */
+const char *bp_rule_slot_names(size_t index); /* comma-separated */
 const char *bp_source_name(size_t index);
 size_t bp_find_name(const char *(*names)(size_t), const char *name); /* count when unknown */
 
 /* cpu.c: floating-point mode of the calling thread */
-typedef struct { uint64_t saved; } bp_fpmode;
-bp_fpmode bp_fpmode_enter(void);                    /* flush denormals; default rounding, no traps */
+typedef struct {
+    uint64_t saved;
+} bp_fpmode;
+bp_fpmode bp_fpmode_enter(void); /* flush denormals; default rounding, no traps */
 void bp_fpmode_leave(bp_fpmode mode);
 unsigned bp_cpu_bits(void);
 enum { BP_CPU_FMA = 1, BP_CPU_AVX2 = 2 | BP_CPU_FMA, BP_CPU_AVX512 = 4 | BP_CPU_AVX2 };

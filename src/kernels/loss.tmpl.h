@@ -25,24 +25,24 @@ BP_INLINE void store_part(real *p, vec x, size_t n)
 
 /* Elementwise losses: terms(z, t, parameter, &value, &slope) for each vector of the row.
  * average: 1 when the loss is the mean over outputs, 0 when it is their sum. */
-#define BP_ROW_LOSS(name, average)                                                           \
-    static double loss_##name(void *dz_, const void *z_, const bp_loss_args *args, size_t n) \
-    {                                                                                        \
-        real *dz = dz_;                                                                      \
-        const real *zs = z_, *ts = args->target;                                             \
-        const vec parameter = v_set1((real)args->parameter);                                 \
-        const double share = (average) ? 1.0 / (double)n : 1.0;                              \
-        const vec factor = v_set1((real)(args->scale * share));                              \
-        vec acc[BP_LANE_VECS];                                                               \
-        for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero();                         \
-        for (size_t i = 0, v = 0; i < n; i += BP_VL, v = (v + 1) % BP_LANE_VECS) {           \
-            vec value, slope;                                                                \
-            name##_terms(load_part(zs + i, n - i), load_part(ts + i, n - i), parameter,      \
-                         &value, &slope);                                                    \
-            acc[v] = v_add(acc[v], keep_lanes(value, n - i));                                \
-            if (dz) store_part(dz + i, v_mul(slope, factor), n - i);                         \
-        }                                                                                    \
-        return (double)fold(acc) * share;                                                    \
+#define BP_ROW_LOSS(name, average)                                                              \
+    static double loss_##name(void *dz_, const void *z_, const bp_loss_args *args, size_t n)    \
+    {                                                                                           \
+        real *dz = dz_;                                                                         \
+        const real *zs = z_, *ts = args->target;                                                \
+        const vec parameter = v_set1((real)args->parameter);                                    \
+        const double share = (average) ? 1.0 / (double)n : 1.0;                                 \
+        const vec factor = v_set1((real)(args->scale * share));                                 \
+        vec acc[BP_LANE_VECS];                                                                  \
+        for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero();                            \
+        for (size_t i = 0, v = 0; i < n; i += BP_VL, v = (v + 1) % BP_LANE_VECS) {              \
+            vec value, slope;                                                                   \
+            name##_terms(load_part(zs + i, n - i), load_part(ts + i, n - i), parameter, &value, \
+                         &slope);                                                               \
+            acc[v] = v_add(acc[v], keep_lanes(value, n - i));                                   \
+            if (dz) store_part(dz + i, v_mul(slope, factor), n - i);                            \
+        }                                                                                       \
+        return (double)fold(acc) * share;                                                       \
     }
 
 BP_INLINE void half_squared_error_terms(vec z, vec t, vec unused, vec *value, vec *slope)

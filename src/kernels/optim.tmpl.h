@@ -7,25 +7,25 @@
  */
 
 /* rule(w, g, &a, &b, k) returns the new w; a and b are the state. */
-#define BP_RULE(name, slots)                                                                    \
-    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                      \
-                           const bp_optim_args *args, size_t n)                                 \
-    {                                                                                           \
-        real *w = w_, *s0 = s0_, *s1 = s1_;                                                     \
-        const real *g = g_;                                                                     \
-        const rule_scalars k = rule_load(args);                                                 \
-        (void)s0;                                                                               \
-        (void)s1;                                                                               \
-        for (size_t i = 0; i < n; i += BP_VL) {                                                 \
-            vec a = v_zero(), b = v_zero();                                                     \
-            if ((slots) > 0) a = load_part(s0 + i, n - i);                                      \
-            if ((slots) > 1) b = load_part(s1 + i, n - i);                                      \
-            const vec next = name##_rule(load_part(w + i, n - i), load_part(g + i, n - i), &a,  \
-                                         &b, &k);                                               \
-            store_part(w + i, next, n - i);                                                     \
-            if ((slots) > 0) store_part(s0 + i, a, n - i);                                      \
-            if ((slots) > 1) store_part(s1 + i, b, n - i);                                      \
-        }                                                                                       \
+#define BP_RULE(name, slots)                                                               \
+    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                 \
+                           const bp_optim_args *args, size_t n)                            \
+    {                                                                                      \
+        real *w = w_, *s0 = s0_, *s1 = s1_;                                                \
+        const real *g = g_;                                                                \
+        const rule_scalars k = rule_load(args);                                            \
+        (void)s0;                                                                          \
+        (void)s1;                                                                          \
+        for (size_t i = 0; i < n; i += BP_VL) {                                            \
+            vec a = v_zero(), b = v_zero();                                                \
+            if ((slots) > 0) a = load_part(s0 + i, n - i);                                 \
+            if ((slots) > 1) b = load_part(s1 + i, n - i);                                 \
+            const vec next =                                                               \
+                name##_rule(load_part(w + i, n - i), load_part(g + i, n - i), &a, &b, &k); \
+            store_part(w + i, next, n - i);                                                \
+            if ((slots) > 0) store_part(s0 + i, a, n - i);                                 \
+            if ((slots) > 1) store_part(s1 + i, b, n - i);                                 \
+        }                                                                                  \
     }
 
 typedef struct {

@@ -19,18 +19,19 @@ BP_INLINE real fold(vec acc[BP_LANE_VECS])
 }
 
 /* BP_REDUCE(name, update): acc = update(acc, x) over x[n]; absent elements count as +0. */
-#define BP_REDUCE(name, update)                                                             \
-    static double name(const void *x_, size_t n)                                            \
-    {                                                                                       \
-        const real *x = x_;                                                                 \
-        vec acc[BP_LANE_VECS];                                                              \
-        size_t i = 0;                                                                       \
-        for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero();                        \
-        for (; i + BP_LANES <= n; i += BP_LANES)                                            \
-            for (size_t v = 0; v < BP_LANE_VECS; ++v)                                       \
-                acc[v] = update(acc[v], v_load(x + i + v * BP_VL));                         \
-        for (size_t v = 0; i < n; ++v, i += BP_VL) acc[v] = update(acc[v], load_part(x + i, n - i)); \
-        return (double)fold(acc);                                                           \
+#define BP_REDUCE(name, update)                                      \
+    static double name(const void *x_, size_t n)                     \
+    {                                                                \
+        const real *x = x_;                                          \
+        vec acc[BP_LANE_VECS];                                       \
+        size_t i = 0;                                                \
+        for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero(); \
+        for (; i + BP_LANES <= n; i += BP_LANES)                     \
+            for (size_t v = 0; v < BP_LANE_VECS; ++v)                \
+                acc[v] = update(acc[v], v_load(x + i + v * BP_VL));  \
+        for (size_t v = 0; i < n; ++v, i += BP_VL)                   \
+            acc[v] = update(acc[v], load_part(x + i, n - i));        \
+        return (double)fold(acc);                                    \
     }
 
 BP_INLINE vec plus(vec acc, vec x) { return v_add(acc, x); }

@@ -74,7 +74,8 @@ static void uniform(double *out, const bp_rng_key *key, size_t first, size_t n)
         }
         philox(&x, key);
         for (size_t j = skip; j < 2 * (size_t)BP_PHILOX_WIDE && done < n; ++j, ++done) {
-            const uint64_t bits = (uint64_t)x.word[j % 2 * 2][j / 2] << 32 | x.word[j % 2 * 2 + 1][j / 2];
+            const uint64_t bits =
+                (uint64_t)x.word[j % 2 * 2][j / 2] << 32 | x.word[j % 2 * 2 + 1][j / 2];
             out[done] = ((double)(bits >> 12) + 0.5) * 0x1p-52;
         }
     }

@@ -56,7 +56,8 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .pack = pack,
     .unpack = unpack,
     .transpose_block = transpose_block,
-#define BP_ACTIVATION(name, saved) .act[BP_ACT_##name] = act_##name, .grad[BP_ACT_##name] = grad_##name,
+#define BP_ACTIVATION(name, saved) \
+    .act[BP_ACT_##name] = act_##name, .grad[BP_ACT_##name] = grad_##name,
 #include "activations.inc"
 #undef BP_ACTIVATION
     .softmax = softmax,

@@ -35,7 +35,8 @@ bpfast_status bp_arena_try(void **out, const bp_layout *layout, const char *what
 {
     *out = NULL;
     if (layout->overflow)
-        return bp_fail(message, BPFAST_NO_MEMORY, "%s needs more bytes than can be addressed", what);
+        return bp_fail(message, BPFAST_NO_MEMORY, "%s needs more bytes than can be addressed",
+                       what);
     *out = bp_arena_new(layout->size);
     if (!*out)
         return bp_fail(message, BPFAST_NO_MEMORY, "cannot allocate %zu bytes for %s", layout->size,

@@ -16,8 +16,8 @@ void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *ro
     k->gather[array->source](to.data, &args, count, array->cols, to.stride);
 }
 
-void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows, size_t first,
-                      bp_panels to, size_t row0, size_t count)
+void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows,
+                      size_t first, bp_panels to, size_t row0, size_t count)
 {
     const bp_panels at = {bp_panel(net->k, to, 0, row0), to.stride};
     bp_gather(net->k, x, rows, first, count, at, bp_net_mean(net), bp_net_scale(net));
@@ -92,18 +92,15 @@ void bpfast_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, 
     bp_permutation(out, n, seed, stream, step);
 }
 
-double bpfast_cos(double x)
-{
-    return bp_kernels_get(bp_isa_default(), sizeof(double))->cosine(x);
-}
+double bpfast_cos(double x) { return bp_kernels_get(bp_isa_default(), sizeof(double))->cosine(x); }
 
 void bpfast_fill_random(void *out, size_t n, size_t itemsize, int kind, double a, double b,
                         uint64_t seed, uint32_t stream)
 {
     const size_t isa = bp_isa_default();
     const bp_fpmode mode = bp_fpmode_enter();
-    bp_fill_random(bp_kernels_get(isa, itemsize), bp_kernels_get(isa, sizeof(double)), out, n, kind == 1,
-                   a, b, seed, BP_STREAM_INIT + stream);
+    bp_fill_random(bp_kernels_get(isa, itemsize), bp_kernels_get(isa, sizeof(double)), out, n,
+                   kind == 1, a, b, seed, BP_STREAM_INIT + stream);
     bp_fpmode_leave(mode);
 }
 

@@ -24,14 +24,16 @@ static void run_steps(const bp_pass *pass, const bp_plan *plan, size_t rows)
     for (size_t s = 0; s < plan->n_forward; ++s) plan->steps[s].run(&plan->steps[s], pass, 0, rows);
 }
 
-static bp_layout infer_layout(const bpfast_net *net, const bp_plan *plan, size_t *table, size_t *scratch)
+static bp_layout infer_layout(const bpfast_net *net, const bp_plan *plan, size_t *table,
+                              size_t *scratch)
 {
     bp_layout layout = {0};
     size_t widest = net->inputs;
     for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
     bp_layout_add(&layout, plan->bytes, 1);
     *table = bp_layout_add(&layout, plan->n_buffers, sizeof(bp_panels));
-    *scratch = bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), net->k->size);
+    *scratch =
+        bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), net->k->size);
     return layout;
 }
 
@@ -51,8 +53,10 @@ static void score_chunk(const bp_inference *job, const bp_pass *pass, size_t fir
                                 .weights = data->weights,
                                 .weight_sum = 1.0};
     const bp_panels z = pass->m[job->plan->output], none = {NULL, 0};
-    if (!job->objective->labels) bp_gather(k, &data->y, NULL, first, rows, targets.targets, NULL, NULL);
-    bp_loss_rows(pass, job->objective, &targets, none, z, job->net->outputs, job->stats + first, 0, rows);
+    if (!job->objective->labels)
+        bp_gather(k, &data->y, NULL, first, rows, targets.targets, NULL, NULL);
+    bp_loss_rows(pass, job->objective, &targets, none, z, job->net->outputs, job->stats + first, 0,
+                 rows);
     if (job->residuals)
         bp_loss_residuals(pass, job->objective, &targets, z, job->net->outputs,
                           job->residuals + first / BP_INFER_CHUNK * job->net->outputs, 0, rows);
@@ -76,8 +80,8 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
         bp_gather_inputs(net, job->x, NULL, first, m[job->plan->input], 0, rows);
         run_steps(&pass, job->plan, rows);
         if (job->out)
-            k->unpack(bp_at(job->out, first * net->outputs, k->size), m[job->plan->output].data, rows,
-                      net->outputs, net->outputs, m[job->plan->output].stride);
+            k->unpack(bp_at(job->out, first * net->outputs, k->size), m[job->plan->output].data,
+                      rows, net->outputs, net->outputs, m[job->plan->output].stride);
         else
             score_chunk(job, &pass, first, rows);
     }
@@ -98,8 +102,8 @@ void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *res
 
 /* ---- few rows ---- */
 
-static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
-                                  bpfast_message *message)
+static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, size_t rows,
+                                  void *out, bpfast_message *message)
 {
     enum { ON_STACK = 16384 }; /* bytes: small networks need no allocation */
     const bp_kernels *k = net->k;
@@ -140,8 +144,8 @@ typedef struct {
     bp_weights *w;
 } call;
 
-static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool fused, bool residuals,
-                               bpfast_message *message)
+static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool fused,
+                               bool residuals, bpfast_message *message)
 {
     const bpfast_net *net = job->net;
     const bp_kernels *k = net->k;
@@ -154,7 +158,8 @@ static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool 
     const size_t weights = bp_layout_add(&layout, net->n_state, k->size);
     const size_t arenas = bp_layout_add(&layout, threads, job->arena_size);
     const size_t stats = bp_layout_add(&layout, job->data ? job->rows : 0, sizeof(bp_row_stats));
-    const size_t sums = bp_layout_add(&layout, residuals ? chunks * net->outputs : 0, sizeof(double));
+    const size_t sums =
+        bp_layout_add(&layout, residuals ? chunks * net->outputs : 0, sizeof(double));
     const bpfast_status status = bp_arena_try(&c->memory, &layout, "inference", message);
     if (status != BPFAST_OK) {
         bp_plan_free(&c->plan);
@@ -167,7 +172,8 @@ static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool 
         void *start = bp_at(bp_at(c->memory, weights, 1), node->state, k->size);
         const void *kernel = bp_cat(net->parameters, node->param, k->size);
         c->w[i] = (bp_weights){.in = node->in, .out = node->out, .w = start};
-        if (node->use_bias) c->w[i].bias = bp_at(start, bp_weights_size(k, node->in, node->out), k->size);
+        if (node->use_bias)
+            c->w[i].bias = bp_at(start, bp_weights_size(k, node->in, node->out), k->size);
         bp_weights_pack(k, &c->w[i], kernel, bp_cat(kernel, node->in * node->out, k->size));
     }
     job->w = c->w;
@@ -220,7 +226,8 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
     return BPFAST_OK;
 }
 
-bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols, size_t itemsize)
+bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols,
+                     size_t itemsize)
 {
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
     const size_t index = bp_find_name(bp_activation_name, activation);

@@ -11,14 +11,14 @@
 typedef struct {
     bpfast_run *run;
     bool training;
-    const bpfast_data *data;   /* NULL: inputs only */
+    const bpfast_data *data; /* NULL: inputs only */
     const bpfast_array *x;
     bp_gradient_mode mode;
 } job;
 
 /* Layers without an inference form (dropout) pass their input on. */
-static void forward_step(const bpfast_run *run, const bp_pass *pass, const bp_step *step, bool training,
-                         size_t row0, size_t rows)
+static void forward_step(const bpfast_run *run, const bp_pass *pass, const bp_step *step,
+                         bool training, size_t row0, size_t rows)
 {
     const bp_kernels *k = pass->k;
     if (training || step->node->op->needs(step->node).infer) {
@@ -109,7 +109,8 @@ void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulat
     net->k->scale_columns(dx, bp_net_scale(net), run->batch[0].rows, net->inputs);
 }
 
-bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *loss, double *penalty)
+bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *loss,
+                              double *penalty)
 {
     const bpfast_net *net = run->net;
     bpfast_scores scores = {0};
@@ -160,7 +161,8 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
     const size_t z_at = bp_layout_add(&layout, panels, itemsize);
     const size_t t_at = bp_layout_add(&layout, panels, itemsize);
     const size_t d_at = bp_layout_add(&layout, panels, itemsize);
-    const size_t scratch_at = bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(cols, k->nr), itemsize);
+    const size_t scratch_at =
+        bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(cols, k->nr), itemsize);
     const size_t stats_at = bp_layout_add(&layout, data->rows, sizeof(bp_row_stats));
     BP_TRY(bp_arena_try(&memory, &layout, "the loss", message));
     const bp_panels z = {bp_at(memory, z_at, 1), stride}, t = {bp_at(memory, t_at, 1), stride};

@@ -18,7 +18,8 @@ const char *bpfast_isa_default(void) { return bp_isa_name(bp_isa_default()); }
 bpfast_threads bpfast_thread_limits(void)
 {
     const bp_thread_limits l = bp_threads_limits();
-    return (bpfast_threads){l.threads, l.openmp, l.affinity, l.quota, l.cores, l.reason, l.has_openmp};
+    return (bpfast_threads){l.threads, l.openmp, l.affinity,  l.quota,
+                            l.cores,   l.reason, l.has_openmp};
 }
 
 static bpfast_status find_isa(size_t *index, const char *isa, bpfast_message *message)
@@ -118,7 +119,10 @@ bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out)
 
 bpfast_counters bpfast_net_counters(const bpfast_net *net) { return net->counters; }
 
-void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters) { net->counters = counters; }
+void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters)
+{
+    net->counters = counters;
+}
 
 /* ---- input statistics: in double, rows in blocks, columns as lanes ---- */
 
@@ -137,7 +141,8 @@ static void add_columns(const bpfast_net *net, double *total, const bpfast_array
                 k->col_squares(part, bp_panel(k, block, j, 0), m);
             else
                 k->col_sums(part, bp_panel(k, block, j, 0), m);
-            for (size_t c = 0; c < bp_panel_width(k, x->cols, j); ++c) total[j * k->nr + c] += part[c];
+            for (size_t c = 0; c < bp_panel_width(k, x->cols, j); ++c)
+                total[j * k->nr + c] += part[c];
         }
     }
 }
@@ -153,7 +158,8 @@ bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, siz
     const size_t scale_at = bp_layout_add(&layout, cols, sizeof(double));
     const size_t one_at = bp_layout_add(&layout, cols, sizeof(double));
     const size_t part_at = bp_layout_add(&layout, k->nr, sizeof(double));
-    const size_t block_at = bp_layout_add(&layout, stride * bp_panel_count(k, cols), sizeof(double));
+    const size_t block_at =
+        bp_layout_add(&layout, stride * bp_panel_count(k, cols), sizeof(double));
     BP_TRY(bp_arena_try(&memory, &layout, "input statistics", message));
     double *mean = bp_at(memory, mean_at, 1), *scale = bp_at(memory, scale_at, 1);
     double *one = bp_at(memory, one_at, 1), *part = bp_at(memory, part_at, 1);
@@ -165,7 +171,7 @@ bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, siz
     add_columns(net, scale, x, rows, block, part, mean, one);
     for (size_t j = 0; j < cols; ++j) {
         const double root = sqrt(scale[j] / (double)rows); /* population */
-        scale[j] = root > 0 ? 1.0 / root : 1.0; /* a constant column stays at zero */
+        scale[j] = root > 0 ? 1.0 / root : 1.0;            /* a constant column stays at zero */
     }
     net->k->convert(net->buffers, mean, cols);
     net->k->convert(bp_at(net->buffers, cols, net->k->size), scale, cols);
@@ -245,12 +251,13 @@ void bpfast_net_reset_optimizer(bpfast_net *net)
 static bp_weights slot_weights(const bpfast_net *net, const bp_node *node, size_t slot)
 {
     void *start = bp_at(bp_state_slot(net, slot), node->state, net->k->size);
-    return (bp_weights){.in = node->in,
-                        .out = node->out,
-                        .w = start,
-                        .bias = node->use_bias
-                                    ? bp_at(start, bp_weights_size(net->k, node->in, node->out), net->k->size)
-                                    : NULL};
+    return (bp_weights){
+        .in = node->in,
+        .out = node->out,
+        .w = start,
+        .bias = node->use_bias
+                    ? bp_at(start, bp_weights_size(net->k, node->in, node->out), net->k->size)
+                    : NULL};
 }
 
 bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out)
@@ -291,7 +298,8 @@ double bpfast_penalty(const bpfast_net *net)
         if (node->l1 > 0) total += node->l1 * bp_sum_sharded(k, k->sum_abs, kernel, n);
         if (node->l2 > 0) total += 0.5 * node->l2 * bp_sum_sharded(k, k->sum_squares, kernel, n);
         if (!node->use_bias) continue;
-        if (node->bias_l1 > 0) total += node->bias_l1 * bp_sum_sharded(k, k->sum_abs, bias, node->out);
+        if (node->bias_l1 > 0)
+            total += node->bias_l1 * bp_sum_sharded(k, k->sum_abs, bias, node->out);
         if (node->bias_l2 > 0)
             total += 0.5 * node->bias_l2 * bp_sum_sharded(k, k->sum_squares, bias, node->out);
     }

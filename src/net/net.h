@@ -9,12 +9,12 @@
 #include "ops/op.h"
 
 /* ---- status.c ---- */
-BP_USE_RESULT bpfast_status bp_fail(bpfast_message *message, bpfast_status status, const char *format,
-                                    ...) __attribute__((format(printf, 3, 4)));
-#define BP_TRY(call)                                   \
-    do {                                               \
-        const bpfast_status status_ = (call);          \
-        if (status_ != BPFAST_OK) return status_;      \
+BP_USE_RESULT bpfast_status bp_fail(bpfast_message *message, bpfast_status status,
+                                    const char *format, ...) __attribute__((format(printf, 3, 4)));
+#define BP_TRY(call)                              \
+    do {                                          \
+        const bpfast_status status_ = (call);     \
+        if (status_ != BPFAST_OK) return status_; \
     } while (0)
 
 /* ---- arena.c: the only place with malloc ---- */
@@ -36,14 +36,14 @@ struct bpfast_net {
     bp_node *nodes;
     size_t n_nodes, inputs, outputs;
     size_t n_parameters, n_state, n_buffers;
-    void *persist;               /* PARAM | GRAD | BUFFERS */
+    void *persist; /* PARAM | GRAD | BUFFERS */
     void *parameters, *gradients, *buffers;
     bool standardizes;
-    void *snapshot;              /* PARAM when the last epoch began */
+    void *snapshot; /* PARAM when the last epoch began */
     bp_optimizer optimizer;
     double learning_rate;
     bool has_optimizer;
-    void *state;                 /* slots, one after the other, n_state elements each */
+    void *state; /* slots, one after the other, n_state elements each */
     bpfast_counters counters;
 };
 
@@ -66,8 +66,8 @@ BP_INLINE const void *bp_net_scale(const bpfast_net *net)
 /* Checks layers and fills nodes, sizes and offsets. */
 bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n_layers,
                            bpfast_message *message);
-bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net, const bpfast_objective *in,
-                                bpfast_message *message);
+bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net,
+                                const bpfast_objective *in, bpfast_message *message);
 double bp_net_flops(const bpfast_net *net); /* of one row through a training step */
 
 /* ---- plan.c ---- */
@@ -75,21 +75,21 @@ typedef struct {
     const char *name;
     size_t layer, cols;
     size_t itemsize;
-    size_t first, last;          /* steps between which it holds something */
-    size_t offset;               /* in the batch arena, bytes */
+    size_t first, last; /* steps between which it holds something */
+    size_t offset;      /* in the batch arena, bytes */
 } bp_buffer;
 
 typedef struct {
     size_t batch;
     bp_buffer *buffers;
     size_t n_buffers;
-    bp_step *steps;              /* forward, then backward in running order */
+    bp_step *steps; /* forward, then backward in running order */
     size_t n_forward, n_steps;
     int input, output, delta, targets, input_delta; /* buffer ids */
     bp_item *items;
     size_t n_items;
-    double *item_flops;          /* running totals, n_items + 1 */
-    size_t bytes;                /* of the batch arena */
+    double *item_flops; /* running totals, n_items + 1 */
+    size_t bytes;       /* of the batch arena */
     void *memory;
 } bp_plan;
 
@@ -107,8 +107,8 @@ size_t bp_plan_share(const bp_plan *plan, size_t size, size_t id);
 void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *rows, size_t first,
                size_t count, bp_panels to, const void *mean, const void *scale);
 /* Rows as panels starting at row `row0` of `to`. */
-void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows, size_t first,
-                      bp_panels to, size_t row0, size_t count);
+void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows,
+                      size_t first, bp_panels to, size_t row0, size_t count);
 bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0, size_t rows);
 double bp_weight_sum(const bpfast_data *data, const int64_t *rows, size_t first, size_t count);
 void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_targets *targets,
@@ -118,20 +118,20 @@ void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_ta
 enum { BP_INFER_CHUNK = 96, BP_INFER_PACK_ROWS = 32 };
 typedef struct {
     const bpfast_net *net;
-    const bp_plan *plan;         /* INFER, batch BP_INFER_CHUNK */
+    const bp_plan *plan; /* INFER, batch BP_INFER_CHUNK */
     const bp_weights *w;
     const bpfast_array *x;
     size_t rows;
-    void *out;                   /* row-major, or NULL when scoring */
-    const bpfast_data *data;     /* when scoring */
+    void *out;               /* row-major, or NULL when scoring */
+    const bpfast_data *data; /* when scoring */
     const bp_objective *objective;
-    bp_row_stats *stats;         /* [rows] */
-    double *residuals;           /* [chunks][outputs], or NULL */
-    char *arenas;                /* one a thread */
+    bp_row_stats *stats; /* [rows] */
+    double *residuals;   /* [chunks][outputs], or NULL */
+    char *arenas;        /* one a thread */
     size_t arena_size;
 } bp_inference;
 size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan);
-bp_task_fn bp_infer_task;        /* arg: bp_inference */
+bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);
 /* Threads for `repeats` steps of `flops` each over `rows` that can be split. */
 size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, size_t rows);

@@ -16,11 +16,16 @@ static int add_buffer(bp_plan *plan, const char *name, size_t layer, size_t cols
     return (int)plan->n_buffers++;
 }
 
-static bp_step *add_step(bp_plan *plan, bp_rows_fn *run, const bp_node *node, const char *what, int in,
-                         int out)
+static bp_step *add_step(bp_plan *plan, bp_rows_fn *run, const bp_node *node, const char *what,
+                         int in, int out)
 {
     bp_step *step = &plan->steps[plan->n_steps++];
-    *step = (bp_step){.run = run, .node = node, .what = what, .in = in, .out = out, .kept = BP_NONE,
+    *step = (bp_step){.run = run,
+                      .node = node,
+                      .what = what,
+                      .in = in,
+                      .out = out,
+                      .kept = BP_NONE,
                       .mask = BP_NONE};
     return step;
 }
@@ -49,7 +54,8 @@ static void plan_forward(bp_plan *plan, const bpfast_net *net, bool train, bool 
 
 static void plan_backward(bp_plan *plan, const bpfast_net *net, bool to_input)
 {
-    int delta = plan->delta = add_buffer(plan, "gradient", net->n_nodes - 1, net->outputs, net->k->size);
+    int delta = plan->delta =
+        add_buffer(plan, "gradient", net->n_nodes - 1, net->outputs, net->k->size);
     for (size_t s = plan->n_forward; s-- > 0;) {
         const bp_step *forward = &plan->steps[s];
         bp_node *node = &net->nodes[forward->node->index];
@@ -57,8 +63,9 @@ static void plan_backward(bp_plan *plan, const bpfast_net *net, bool to_input)
         const bool first = s == 0;
         int out = delta;
         if (!needs.in_place_delta)
-            out = first && !to_input ? BP_NONE
-                                     : add_buffer(plan, "gradient", node->index, node->in, net->k->size);
+            out = first && !to_input
+                      ? BP_NONE
+                      : add_buffer(plan, "gradient", node->index, node->in, net->k->size);
         bp_step *step = add_step(plan, needs.backward, node, "backward", delta, out);
         step->kept = forward->kept != BP_NONE ? forward->kept : forward->out;
         step->mask = forward->mask;
@@ -84,10 +91,11 @@ static void plan_items(bp_plan *plan, const bpfast_net *net)
             for (size_t b = 0; b < blocks; b += run) {
                 const double rows = (double)bp_min(run * k->nr, node->in - b * k->nr);
                 const double width = (double)bp_round_up(bp_panel_width(k, node->out, j), k->vl);
-                plan->items[plan->n_items] = (bp_item){.node = i, .panel = j, .first = b,
-                                                       .last = b + run};
+                plan->items[plan->n_items] =
+                    (bp_item){.node = i, .panel = j, .first = b, .last = b + run};
                 plan->item_flops[plan->n_items + 1] =
-                    plan->item_flops[plan->n_items] + rows * width * (2.0 * (double)plan->batch + 16.0);
+                    plan->item_flops[plan->n_items] +
+                    rows * width * (2.0 * (double)plan->batch + 16.0);
                 ++plan->n_items;
             }
         }
@@ -99,7 +107,8 @@ static size_t count_items(const bpfast_net *net)
     size_t n = 0;
     for (size_t i = 0; i < net->n_nodes; ++i)
         if (net->nodes[i].op == &bp_op_dense)
-            n += bp_panel_count(net->k, net->nodes[i].in) * bp_panel_count(net->k, net->nodes[i].out);
+            n += bp_panel_count(net->k, net->nodes[i].in) *
+                 bp_panel_count(net->k, net->nodes[i].out);
     return n;
 }
 
@@ -179,9 +188,10 @@ bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp
     const size_t n_items = train ? count_items(net) : 0;
     bp_layout layout = {0}, arena = {0};
     *plan = (bp_plan){.batch = batch, .delta = BP_NONE, .targets = BP_NONE, .input_delta = BP_NONE};
-    const size_t buffers =
-        bp_layout_add(&layout, BP_MOST_BUFFERS_A_LAYER * net->n_nodes + BP_FIXED_BUFFERS, sizeof(bp_buffer));
-    const size_t steps = bp_layout_add(&layout, BP_MOST_STEPS_A_LAYER * net->n_nodes, sizeof(bp_step));
+    const size_t buffers = bp_layout_add(
+        &layout, BP_MOST_BUFFERS_A_LAYER * net->n_nodes + BP_FIXED_BUFFERS, sizeof(bp_buffer));
+    const size_t steps =
+        bp_layout_add(&layout, BP_MOST_STEPS_A_LAYER * net->n_nodes, sizeof(bp_step));
     const size_t items = bp_layout_add(&layout, n_items, sizeof(bp_item));
     const size_t flops = bp_layout_add(&layout, n_items + 1, sizeof(double));
     BP_TRY(bp_arena_try(&plan->memory, &layout, "the plan", message));
@@ -202,8 +212,8 @@ bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp
     plan->bytes = arena.size;
     if (arena.overflow) {
         bp_plan_free(plan);
-        return bp_fail(message, BPFAST_NO_MEMORY, "a batch of %zu rows needs more bytes than can be addressed",
-                       batch);
+        return bp_fail(message, BPFAST_NO_MEMORY,
+                       "a batch of %zu rows needs more bytes than can be addressed", batch);
     }
     return BPFAST_OK;
 }
@@ -217,5 +227,6 @@ void bp_plan_free(bp_plan *plan)
 void bp_plan_bind(const bp_plan *plan, const bp_kernels *k, void *arena, bp_panels *m)
 {
     for (size_t b = 0; b < plan->n_buffers; ++b)
-        m[b] = (bp_panels){bp_at(arena, plan->buffers[b].offset, 1), bp_panel_stride(k, plan->batch)};
+        m[b] =
+            (bp_panels){bp_at(arena, plan->buffers[b].offset, 1), bp_panel_stride(k, plan->batch)};
 }

@@ -58,14 +58,15 @@ static void gather_rows(bpfast_run *run, const bp_batch *batch, size_t row0, siz
             run->bad_row = order ? (size_t)order[r] : first + r;
 }
 
-void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last, size_t row0,
-                  size_t rows)
+void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last,
+                  size_t row0, size_t rows)
 {
     for (size_t s = first; s < last; ++s)
         run->plan.steps[s].run(&run->plan.steps[s], pass, row0, rows);
 }
 
-static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_team *team, size_t id)
+static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_team *team,
+                      size_t id)
 {
     const bp_plan *plan = &run->plan;
     const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
@@ -140,16 +141,17 @@ static void prepare_step(bpfast_run *run, bp_batch *batch)
     const size_t rows = bp_min(run->config.batch_size, data->rows - first);
     const int64_t *order = run->order ? run->order + first : NULL;
     const double rate = run->rates[run->n_rates > 1 ? run->cursor.batch : 0];
-    *batch = (bp_batch){.first = first,
-                        .rows = rows,
-                        .step = net->counters.step,
-                        .targets = {.rows = order,
-                                    .first = first,
-                                    .targets = run->m[run->plan.targets],
-                                    .labels = data->labels,
-                                    .weights = data->weights,
-                                    .weight_sum = bp_weight_sum(data, order, first, rows)},
-                        .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1)};
+    *batch = (bp_batch){
+        .first = first,
+        .rows = rows,
+        .step = net->counters.step,
+        .targets = {.rows = order,
+                    .first = first,
+                    .targets = run->m[run->plan.targets],
+                    .labels = data->labels,
+                    .weights = data->weights,
+                    .weight_sum = bp_weight_sum(data, order, first, rows)},
+        .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1)};
 }
 
 static void name_fault(bpfast_run *run, size_t rows)
@@ -187,8 +189,8 @@ static void advance(bpfast_run *run, bp_batch *next, bool stepped)
     ++run->cursor.batch;
     if (stepped) ++run->net->counters.step;
     --run->steps_left;
-    run->stop = run->status != BPFAST_OK || run->cursor.batch == run->batches || run->steps_left == 0 ||
-                bp_seconds() >= run->deadline;
+    run->stop = run->status != BPFAST_OK || run->cursor.batch == run->batches ||
+                run->steps_left == 0 || bp_seconds() >= run->deadline;
     if (!run->stop) prepare_step(run, next);
 }
 
@@ -254,7 +256,11 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
     run->cursor = *cursor;
     run->status = BPFAST_OK;
     run->bad_row = SIZE_MAX;
-    memset(run->residuals, 0, net->outputs * sizeof *run->residuals);
+    if (cursor->residuals)
+        memcpy(run->residuals, cursor->residuals, net->outputs * sizeof *run->residuals);
+    else
+        memset(run->residuals, 0, net->outputs * sizeof *run->residuals);
+    run->cursor.residuals = run->residuals;
     if (run->order)
         bp_permutation(run->order, run->config.train.rows, net->counters.seed, BP_STREAM_SHUFFLE,
                        net->counters.epoch);
@@ -297,7 +303,8 @@ static bool weights_finite(bpfast_run *run)
     const bpfast_net *net = run->net;
     bpfast_tensor t;
     for (size_t i = 0; bpfast_net_tensor(net, i, &t); ++i) {
-        if (net->k->all_finite(bp_at(net->parameters, t.offset, net->k->size), t.rows * t.cols)) continue;
+        if (net->k->all_finite(bp_at(net->parameters, t.offset, net->k->size), t.rows * t.cols))
+            continue;
         run->fault = (bpfast_fault){.layer = t.layer, .batch = run->cursor.batch - 1};
         return false;
     }

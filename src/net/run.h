@@ -8,8 +8,8 @@
 
 /* What a step works on. Thread 0 prepares the next one while others still work on this one. */
 typedef struct {
-    size_t first, rows;           /* of the epoch's order */
-    uint64_t step;                /* for random numbers */
+    size_t first, rows; /* of the epoch's order */
+    uint64_t step;      /* for random numbers */
     bp_targets targets;
     bp_update update;
 } bp_batch;
@@ -20,16 +20,16 @@ struct bpfast_run {
     bp_objective objective;
     bool masks_weights, norm_clips;
     size_t threads;
-    bp_plan plan, infer;          /* infer: validation, on the run's packed weights */
-    void *memory;                 /* everything below */
-    bp_panels *m;                 /* matrices by buffer id */
-    bp_weights *w, *read;         /* the weights; what products read (masked where DropConnect) */
+    bp_plan plan, infer;  /* infer: validation, on the run's packed weights */
+    void *memory;         /* everything below */
+    bp_panels *m;         /* matrices by buffer id */
+    bp_weights *w, *read; /* the weights; what products read (masked where DropConnect) */
     char *scratch;
-    size_t scratch_size;          /* bytes for one thread */
-    bp_row_stats *stats;          /* [batch] */
-    double *residuals;            /* [outputs] */
-    double *shards;               /* squares of GRAD */
-    int64_t *order;               /* [rows] of this epoch, or NULL */
+    size_t scratch_size; /* bytes for one thread */
+    bp_row_stats *stats; /* [batch] */
+    double *residuals;   /* [outputs] */
+    double *shards;      /* squares of GRAD */
+    int64_t *order;      /* [rows] of this epoch, or NULL */
     bp_inference validation;
     double *validation_residuals; /* [outputs] */
 
@@ -40,21 +40,21 @@ struct bpfast_run {
     bool packed;
 
     /* a chunk under way: written by thread 0 between barriers, or atomically */
-    bp_batch batch[2];            /* of even and odd steps of the chunk */
+    bp_batch batch[2]; /* of even and odd steps of the chunk */
     size_t steps_left;
     double deadline;
     bool stop;
     bpfast_status status;
     bpfast_fault fault;
-    _Atomic(size_t) bad_row;      /* SIZE_MAX: none */
+    _Atomic(size_t) bad_row; /* SIZE_MAX: none */
 };
 
 /* Every member of the team calls these. */
 void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
                        size_t id, bp_gradient_mode mode);
 bp_pass bp_run_pass(const bpfast_run *run, size_t id);
-void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last, size_t row0,
-                  size_t rows);
+void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last,
+                  size_t row0, size_t rows);
 void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id);
 void bp_run_pack(bpfast_run *run);
 

@@ -52,16 +52,18 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     return p;
 }
 
-static bp_weights place_weights(const bpfast_net *net, const bp_node *node, void *panels, void *transposed)
+static bp_weights place_weights(const bpfast_net *net, const bp_node *node, void *panels,
+                                void *transposed)
 {
     const size_t size = net->k->size;
     void *w = bp_at(panels, node->state, size);
-    return (bp_weights){
-        .in = node->in,
-        .out = node->out,
-        .w = w,
-        .wt = bp_at(transposed, node->state, size),
-        .bias = node->use_bias ? bp_at(w, bp_weights_size(net->k, node->in, node->out), size) : NULL};
+    return (bp_weights){.in = node->in,
+                        .out = node->out,
+                        .w = w,
+                        .wt = bp_at(transposed, node->state, size),
+                        .bias = node->use_bias
+                                    ? bp_at(w, bp_weights_size(net->k, node->in, node->out), size)
+                                    : NULL};
 }
 
 /* Layers that never pass a gradient on need no transposed copy. */
@@ -135,7 +137,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     const double steps = stream ? 1.0 : config->planned_epochs * (double)run->batches;
     run->threads = bp_choose_threads(config->threads, config->exact_threads,
                                      bp_net_flops(net) * (double)batch, steps, batch);
-    BP_TRY(bp_plan_new(&run->plan, net, batch, stream ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused, message));
+    BP_TRY(bp_plan_new(&run->plan, net, batch, stream ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused,
+                       message));
     if (config->validation.rows > 0) {
         BP_TRY(bp_plan_new(&run->infer, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
         infer_size = bp_infer_arena_size(net, &run->infer);
@@ -180,8 +183,10 @@ bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, si
 {
     bpfast_message message;
     bp_plan plan;
-    const bpfast_config config = {.train = {.rows = rows}, .batch_size = batch_size, .shuffle = true};
-    if (bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, &message) != BPFAST_OK) return false;
+    const bpfast_config config = {
+        .train = {.rows = rows}, .batch_size = batch_size, .shuffle = true};
+    if (bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, &message) != BPFAST_OK)
+        return false;
     const parts p = lay_out(net, &config, &plan, 0, bp_threads_limits().threads);
     bp_plan_free(&plan);
     *persist = (3 * net->n_parameters + net->n_buffers) * net->k->size; /* PARAM, GRAD, SNAPSHOT */

@@ -25,7 +25,8 @@ static bpfast_status read_layer(bp_node *node, const bpfast_layer *layer, size_t
     size_t op = 0;
     while (op < sizeof ops / sizeof ops[0] && strcmp(ops[op]->name, layer->kind) != 0) ++op;
     if (op == sizeof ops / sizeof ops[0])
-        return bp_fail(message, BPFAST_BAD_ARGUMENT, "layer %zu: unknown kind \"%s\"", index, layer->kind);
+        return bp_fail(message, BPFAST_BAD_ARGUMENT, "layer %zu: unknown kind \"%s\"", index,
+                       layer->kind);
     *node = (bp_node){.op = ops[op],
                       .index = index,
                       .in = in,
@@ -35,8 +36,8 @@ static bpfast_status read_layer(bp_node *node, const bpfast_layer *layer, size_t
                       .x = BP_NONE,
                       .delta = BP_NONE};
     if (ops[op] == &bp_op_standardize && index != 0)
-        return bp_fail(message, BPFAST_BAD_ARGUMENT, "layer %zu: standardize must be the first layer",
-                       index);
+        return bp_fail(message, BPFAST_BAD_ARGUMENT,
+                       "layer %zu: standardize must be the first layer", index);
     if (ops[op] != &bp_op_dense) return BPFAST_OK;
     node->activation = bp_find_name(bp_activation_name, layer->activation);
     if (node->activation == BP_N_ACTIVATIONS)
@@ -73,13 +74,15 @@ bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n
         size_t padded;
         if (__builtin_mul_overflow(in, out + 1, &padded) ||
             __builtin_mul_overflow(padded, 8 * net->k->size, &padded) || padded > PTRDIFF_MAX / 64)
-            return bp_fail(message, BPFAST_NO_MEMORY, "layer %zu: %zu x %zu weights cannot be addressed",
-                           i, node->in, node->out);
+            return bp_fail(message, BPFAST_NO_MEMORY,
+                           "layer %zu: %zu x %zu weights cannot be addressed", i, node->in,
+                           node->out);
         net->n_parameters += node->in * node->out + (node->use_bias ? node->out : 0);
         net->n_state += bp_weights_size(net->k, node->in, node->out);
         if (node->use_bias) net->n_state += bp_round_up(node->out, net->k->nr);
     }
-    if (!dense) return bp_fail(message, BPFAST_BAD_ARGUMENT, "a network needs at least one dense layer");
+    if (!dense)
+        return bp_fail(message, BPFAST_BAD_ARGUMENT, "a network needs at least one dense layer");
     net->n_nodes = n_layers;
     net->outputs = cols;
     net->n_buffers = net->standardizes ? 2 * net->inputs : 0;
@@ -87,8 +90,8 @@ bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n
 }
 
 /* The loss on the last layer: which activation it replaces, and how accuracy is judged. */
-bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net, const bpfast_objective *in,
-                                bpfast_message *message)
+bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net,
+                                const bpfast_objective *in, bpfast_message *message)
 {
     const bp_node *last = &net->nodes[net->n_nodes - 1];
     const size_t activation = last->op == &bp_op_dense ? last->activation : BP_ACT_identity;
@@ -99,11 +102,12 @@ bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net, const 
     if (in->labels && !bp_loss_takes_labels(loss))
         return bp_fail(message, BPFAST_BAD_ARGUMENT, "loss \"%s\" takes no class labels", in->loss);
     if (fused != BP_ACT_identity && activation != fused && activation != BP_ACT_identity)
-        return bp_fail(message, BPFAST_BAD_ARGUMENT,
-                       "loss \"%s\" works on the output before %s: the last layer's activation must be "
-                       "\"identity\" or \"%s\", not \"%s\"",
-                       in->loss, bp_activation_name(fused), bp_activation_name(fused),
-                       bp_activation_name(activation));
+        return bp_fail(
+            message, BPFAST_BAD_ARGUMENT,
+            "loss \"%s\" works on the output before %s: the last layer's activation must be "
+            "\"identity\" or \"%s\", not \"%s\"",
+            in->loss, bp_activation_name(fused), bp_activation_name(fused),
+            bp_activation_name(activation));
     const bool binary = fused == BP_ACT_sigmoid;
     *out = (bp_objective){.loss = loss,
                           .parameter = in->parameter,

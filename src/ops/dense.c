@@ -13,6 +13,8 @@
  */
 #include "op.h"
 
+#include <string.h>
+
 enum { BP_BLOCK_BYTES = 4096, BP_CHUNK_TILES = 8 };
 
 static void dense_forward(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows)
@@ -27,7 +29,8 @@ static void dense_forward(const bp_step *step, const bp_pass *pass, size_t row0,
     for (size_t r = 0; r < rows; r += chunk) {
         const size_t m = bp_min(chunk, rows - r);
         const bool direct = skip || relu;
-        bp_gemm_forward(k, direct ? y : z, pass->m[step->in], &pass->w[node->index], row0 + r, m, relu);
+        bp_gemm_forward(k, direct ? y : z, pass->m[step->in], &pass->w[node->index], row0 + r, m,
+                        relu);
         if (!direct) bp_activate(k, node->activation, y, z, node->out, row0 + r, m, pass->scratch);
     }
 }
@@ -38,12 +41,14 @@ static void dense_backward(const bp_step *step, const bp_pass *pass, size_t row0
     const bp_node *node = step->node;
     const bp_panels dz = pass->m[step->in];
     if (!(step->flags & BP_SKIP_ACTIVATION) && node->activation != BP_ACT_identity)
-        bp_derive(k, node->activation, dz, dz, pass->m[step->kept], node->out, row0, rows, pass->scratch);
+        bp_derive(k, node->activation, dz, dz, pass->m[step->kept], node->out, row0, rows,
+                  pass->scratch);
     if (step->out != BP_NONE)
         bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows);
 }
 
-void bp_dense_row(const bp_kernels *k, const bp_node *node, const void *params, void *y, const void *x)
+void bp_dense_row(const bp_kernels *k, const bp_node *node, const void *params, void *y,
+                  const void *x)
 {
     const void *kernel = bp_cat(params, node->param, k->size);
     const void *bias = node->use_bias ? bp_cat(kernel, node->in * node->out, k->size) : NULL;
@@ -60,7 +65,8 @@ void bp_dense_row(const bp_kernels *k, const bp_node *node, const void *params, 
 static void weight_mask(const bp_pass *pass, const bp_node *node, uint8_t *mask, size_t i, size_t j,
                         size_t rows)
 {
-    const bp_rng_key key = {pass->seed, BP_STREAM_WEIGHT_DROPOUT + (uint32_t)node->index, pass->step};
+    const bp_rng_key key = {pass->seed, BP_STREAM_WEIGHT_DROPOUT + (uint32_t)node->index,
+                            pass->step};
     pass->k->mask_rows(mask, &key, i * pass->k->nr, j * pass->k->nr, rows, node->rate);
 }
 
@@ -79,20 +85,24 @@ void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item
     }
 }
 
-/* Block (i, j) of dW into g[NR][NR]. */
-static void block_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job, size_t i,
-                           size_t j, void *g)
+/* Block (i, j) of dW into g[NR][NR], which holds the gradient so far where the mode adds. Its chain
+ * goes on, but under a mask that scales only what is new. */
+static void block_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
+                           size_t i, size_t j, void *g)
 {
     const bp_kernels *k = pass->k;
     const size_t rows = bp_min(k->nr, node->in - i * k->nr);
-    const bool add = job->mode == BP_GRADIENT_ADD;
+    const bool add = job->mode == BP_GRADIENT_ADD, masked = node->rate > 0;
+    _Alignas(BP_ALIGN) char before[BP_BLOCK_BYTES];
+    if (add && masked) memcpy(before, g, rows * k->nr * k->size);
     k->gemm_block(g, bp_panel(k, pass->m[node->x], i, 0), bp_panel(k, pass->m[node->delta], j, 0),
-                  job->batch, rows, bp_panel_width(k, node->out, j), add ? BP_FROM_C : BP_FROM_ZERO);
-    if (node->rate > 0) {
-        uint8_t mask[BP_BLOCK_BYTES];
-        weight_mask(pass, node, mask, i, j, rows);
-        k->mask_apply(g, g, mask, 1.0 / (1.0 - node->rate), rows * k->nr);
-    }
+                  job->batch, rows, bp_panel_width(k, node->out, j),
+                  add && !masked ? BP_FROM_C : BP_FROM_ZERO);
+    if (!masked) return;
+    uint8_t mask[BP_BLOCK_BYTES];
+    weight_mask(pass, node, mask, i, j, rows);
+    k->mask_apply(g, g, mask, 1.0 / (1.0 - node->rate), rows * k->nr);
+    if (add) k->add(g, before, rows * k->nr);
 }
 
 typedef struct {
@@ -128,7 +138,8 @@ static void *state_at(const bp_kernels *k, void *slot, size_t index)
     return slot ? bp_at(slot, index, k->size) : NULL;
 }
 
-static void bias_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job, size_t j)
+static void bias_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
+                          size_t j)
 {
     const bp_kernels *k = pass->k;
     const bp_weights *w = &job->w[node->index];
@@ -177,17 +188,19 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
     k->fill(g, 0, k->nr * k->nr); /* padding columns of the last panel */
     for (size_t i = item->first; i < item->last; ++i) {
         const size_t block = node->state + (j * in_padded + i * k->nr) * k->nr;
-        const part p = {.w = bp_block(k, w, i, j),
-                        .g = g,
-                        .grad = bp_at(job->grad, node->param + i * k->nr * node->out + j * k->nr, k->size),
-                        .s0 = state_at(k, job->state[0], block),
-                        .s1 = state_at(k, job->state[1], block),
-                        .rows = bp_block_rows(k, w, i),
-                        .width = bp_panel_width(k, node->out, j),
-                        .l1 = node->l1,
-                        .l2 = node->l2,
-                        .non_negative = node->non_negative};
-        if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD) load_gradient(k, node, &p);
+        const part p = {
+            .w = bp_block(k, w, i, j),
+            .g = g,
+            .grad = bp_at(job->grad, node->param + i * k->nr * node->out + j * k->nr, k->size),
+            .s0 = state_at(k, job->state[0], block),
+            .s1 = state_at(k, job->state[1], block),
+            .rows = bp_block_rows(k, w, i),
+            .width = bp_panel_width(k, node->out, j),
+            .l1 = node->l1,
+            .l2 = node->l2,
+            .non_negative = node->non_negative};
+        if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD)
+            load_gradient(k, node, &p);
         if (job->mode != BP_GRADIENT_SWEEP) block_gradient(pass, node, job, i, j, g);
         settle(k, node, job, &p);
         if (updates && node->max_norm == 0) bp_block_transposed(k, w, i, j);

@@ -24,7 +24,8 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
         uint8_t *mask = mask_at(k, pass->m[step->mask], j, row0);
         k->mask_rows(mask, &key, row0, j * k->nr, rows, node->rate);
         k->mask_apply(bp_panel(k, pass->m[step->out], j, row0),
-                      bp_panel(k, pass->m[step->in], j, row0), mask, keep_scale(node), rows * k->nr);
+                      bp_panel(k, pass->m[step->in], j, row0), mask, keep_scale(node),
+                      rows * k->nr);
     }
 }
 

@@ -15,8 +15,8 @@ static double row_correct(const bp_kernels *k, const bp_objective *o, const void
 }
 
 /* The network's output of one row: the activation that the loss had fused is applied first. */
-static const void *row_output(const bp_kernels *k, const bp_objective *o, const void *z, size_t cols,
-                              void *scratch)
+static const void *row_output(const bp_kernels *k, const bp_objective *o, const void *z,
+                              size_t cols, void *scratch)
 {
     if (o->activation == BP_ACT_identity) return z;
     if (o->activation == BP_ACT_softmax)
@@ -26,16 +26,17 @@ static const void *row_output(const bp_kernels *k, const bp_objective *o, const 
     return scratch;
 }
 
-static void row_errors(const bp_kernels *k, const bp_objective *o, bp_row_stats *stats, const void *z,
-                       const void *t, size_t cols, void *scratch)
+static void row_errors(const bp_kernels *k, const bp_objective *o, bp_row_stats *stats,
+                       const void *z, const void *t, size_t cols, void *scratch)
 {
     k->row_errors(row_output(k, o, z, cols, scratch), t, cols, &stats->squared, &stats->absolute);
     stats->squared /= (double)cols;
     stats->absolute /= (double)cols;
 }
 
-void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *targets, bp_panels dz,
-                  bp_panels z, size_t cols, bp_row_stats *stats, size_t row0, size_t rows)
+void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *targets,
+                  bp_panels dz, bp_panels z, size_t cols, bp_row_stats *stats, size_t row0,
+                  size_t rows)
 {
     const bp_kernels *k = pass->k;
     const size_t padded = bp_round_up(cols, k->nr);
@@ -56,7 +57,8 @@ void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *
         } else {
             stats[r].loss = k->loss[o->loss](NULL, zr, &args, cols);
         }
-        if (o->want_correct) stats[r].correct = row_correct(k, o, zr, args.target, args.label, cols);
+        if (o->want_correct)
+            stats[r].correct = row_correct(k, o, zr, args.target, args.label, cols);
         if (o->want_errors) row_errors(k, o, &stats[r], zr, args.target, cols, other);
     }
 }

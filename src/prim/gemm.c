@@ -91,8 +91,8 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
     }
 }
 
-void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w, size_t row0,
-                     size_t rows, bool relu)
+void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
+                     size_t row0, size_t rows, bool relu)
 {
     product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu);
 }

@@ -17,7 +17,7 @@ typedef struct {
 } bp_panels;
 
 size_t bp_panel_count(const bp_kernels *k, size_t cols);
-size_t bp_panel_stride(const bp_kernels *k, size_t rows);  /* elements, padded against aliasing */
+size_t bp_panel_stride(const bp_kernels *k, size_t rows); /* elements, padded against aliasing */
 /* Element (row, first column of `panel`). */
 BP_INLINE void *bp_panel(const bp_kernels *k, bp_panels m, size_t panel, size_t row)
 {
@@ -41,14 +41,16 @@ typedef struct {
 } bp_weights;
 
 size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out); /* elements of w; of wt */
-size_t bp_block_rows(const bp_kernels *k, const bp_weights *w, size_t i); /* valid rows of block i */
+size_t bp_block_rows(const bp_kernels *k, const bp_weights *w,
+                     size_t i); /* valid rows of block i */
 void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
 void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
-void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias);
+void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel,
+                     const void *bias);
 void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, void *bias);
 /* Rows row0 .. row0 + rows: y = x W + b; or dx = dy W^T. */
-void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w, size_t row0,
-                     size_t rows, bool relu);
+void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
+                     size_t row0, size_t rows, bool relu);
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
                       size_t row0, size_t rows);
 
@@ -124,14 +126,14 @@ void bp_team_run(size_t wanted, bp_task_fn *task, void *arg);
 double bp_team_idle_seconds(void); /* since the calling thread's last team of several ended */
 
 typedef struct {
-    size_t threads;     /* the least of the others */
+    size_t threads; /* the least of the others */
     size_t openmp, affinity, quota, cores;
     const char *reason; /* which one decided */
     bool has_openmp;
 } bp_thread_limits;
 bp_thread_limits bp_threads_limits(void);
 size_t bp_threads_for(size_t available, double flops, size_t rows); /* by work */
-double bp_seconds(void); /* monotonic */
+double bp_seconds(void);                                            /* monotonic */
 /* Item range of one of `size` threads. */
 BP_INLINE size_t bp_share(size_t items, size_t size, size_t id) { return items * id / size; }
 

@@ -43,7 +43,8 @@ void bp_fill_random(const bp_kernels *k, const bp_kernels *k64, void *out, size_
             k64->normal(draw, &key, first, count);
         else
             k64->uniform(draw, &key, first, count);
-        for (size_t i = 0; i < count; ++i) draw[i] = normal ? a + b * draw[i] : a + (b - a) * draw[i];
+        for (size_t i = 0; i < count; ++i)
+            draw[i] = normal ? a + b * draw[i] : a + (b - a) * draw[i];
         k->convert(bp_at(out, first, k->size), draw, count);
     }
 }

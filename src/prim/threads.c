@@ -103,7 +103,8 @@ void bp_team_wait(bp_team *team, size_t id)
     atomic_store(&team->generation, seen + 1);
 #if defined(__linux__)
     if (atomic_load(&team->sleepers))
-        syscall(SYS_futex, (uint32_t *)&team->generation, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+        syscall(SYS_futex, (uint32_t *)&team->generation, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+                0);
 #endif
 }
 

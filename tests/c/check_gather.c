@@ -120,7 +120,7 @@ static void gather_case(const subject *s, size_t source, int which, size_t m, si
     BEGIN(source, (size_t)which, m, n, indexed, centred);
     s->k->gather[source](dst, &args, m, n, stride);
     for (size_t e = 0; e < size; ++e) {
-        const size_t i = e % stride / nr, j = e / stride * nr + e % nr;
+        const size_t i = e % stride / nr, j = e / stride * nr + e % stride % nr;
         real want = GAP;
         if (e % stride < m * nr) {
             const ptrdiff_t row = indexed ? (ptrdiff_t)rows[i] : (ptrdiff_t)i + 1;

@@ -33,6 +33,7 @@ static void cross_entropy(judged_loss *l, const real *z, const real *t, const bp
         l->size += target * (1 + fabsl(logl(total)) + fabsl(s));
         l->slope[i] = p * mass - target;
         l->slope_size[i] = p * (1 + fabsl(s)) * mass + fabsl(target);
+        l->slope_size[i] += mass * REAL_MIN / EPS; /* e^s below the least normal number may be 0 */
     }
 }
 
@@ -120,6 +121,8 @@ static void loss_case(const subject *s, size_t loss, size_t n, size_t slack, kin
         fill(t, n, what);
     else
         fill_targets(t, n, loss);
+    for (size_t i = 0; what == RANDOM && loss == BP_LOSS_poisson && i < n; ++i)
+        z[i] = z[i] > 30 ? 30 : z[i]; /* sums of e^z within range */
     for (size_t i = 0; i < n; ++i) dz[i] = (real)NAN; /* written, never read */
     const double value = s->k->loss[loss](dz, z, &args, n);
     const double alone = s->k->loss[loss](NULL, z, &args, n);

@@ -34,13 +34,12 @@ static void round_trip(const subject *s, size_t rows, size_t cols, size_t ld, si
     fill(src, in, SPECIAL);
     set_all(dst, packed, GAP);
     set_all(back, in, GAP);
-    BEGIN(rows, cols, ld, stride);
 
     kernel_is("pack", "rows cols lds stride");
     BEGIN(rows, cols, ld, stride);
     s->k->pack(dst, src, rows, cols, ld, stride);
     for (size_t e = 0; e < packed; ++e) {
-        const size_t row = e % stride / nr, col = e / stride * nr + e % nr;
+        const size_t row = e % stride / nr, col = e / stride * nr + e % stride % nr;
         const real want = e % stride >= rows * nr ? GAP : col < cols ? src[row * ld + col] : 0;
         ok = ok && same_bits(dst[e], want);
     }

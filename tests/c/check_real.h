@@ -109,6 +109,13 @@ MAYBE_UNUSED bool same_bits(real a, real b)
     return memcmp(&a, &b, sizeof a) == 0 || (a != a && b != b);
 }
 
+/* What arithmetic makes of x: 0 of a denormal in a flushing mode. */
+MAYBE_UNUSED real seen(real x)
+{
+    volatile real one = 1;
+    return x * one;
+}
+
 MAYBE_UNUSED void same(const char *what, const real *got, const real *want, size_t n)
 {
     for (size_t i = 0; i < n; ++i) {
@@ -142,6 +149,16 @@ MAYBE_UNUSED void near_all(const char *what, const real *got, const wide *want,
         }
     }
     passed();
+}
+
+/* The same, for kernels that select: whether a flushing mode reaches what is merely selected is the
+ * instruction's choice (MAXPS flushes, a compare and a blend do not). */
+MAYBE_UNUSED void same_seen(const char *what, const real *got, const real *want, size_t n)
+{
+    real a[LONGEST], b[LONGEST];
+    for (size_t i = 0; i < n; ++i) a[i] = seen(got[i]);
+    for (size_t i = 0; i < n; ++i) b[i] = seen(want[i]);
+    same(what, a, b, n);
 }
 
 /* One link of a chain, as the row rounds it. */

@@ -1,0 +1,86 @@
+"""What a trained network says: single rows, probabilities, classes, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bpfast import _core, losses
+from bpfast._data import as_inputs, as_rows, as_weights
+from bpfast._score import Scorer
+from bpfast.errors import ShapeError
+
+if TYPE_CHECKING:
+    from bpfast.network import Network
+
+Array = NDArray[Any]
+
+
+def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
+    """Return the output for one row; see `Network.predict_one`."""
+    row = np.asarray(x)
+    if row.shape != (net.inputs,):
+        raise ShapeError(f"x must have shape ({net.inputs},), got {row.shape}")
+    if out is None:
+        out = np.empty(net.outputs, net.dtype)
+    else:
+        shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", type(out).__name__)
+        if shape != (net.outputs,) or dtype != net.dtype or not out.flags.c_contiguous:
+            raise ShapeError(
+                f"out must be contiguous {net.dtype} ({net.outputs},), got {dtype} {shape}"
+            )
+    net._core.predict(as_inputs(row[None], net.inputs, net.dtype.itemsize, "x"), out, 1)
+    return out
+
+
+def _heads(net: Network) -> tuple[str, str | None]:
+    """Return the last layer's activation, and the kind of the last fit's loss."""
+    last = str(net.layers[-1].spec().get("activation", "identity"))
+    return last, None if net._loss is None else net._loss.kind
+
+
+def probabilities(net: Network, X: ArrayLike) -> Array:
+    """Return probabilities; see `Network.predict_proba`."""
+    out = net.predict(X)
+    last, kind = _heads(net)
+    if last in ("softmax", "sigmoid"):
+        return out
+    if last == "identity" and kind in ("cross_entropy", "binary_cross_entropy"):
+        _core.activate("softmax" if kind == "cross_entropy" else "sigmoid", out)
+        return out
+    raise ValueError(
+        "predict_proba needs a softmax or sigmoid output, or a fit with loss 'cross_entropy' "
+        f"or 'binary_cross_entropy'; got activation {last!r} and loss {kind!r}"
+    )
+
+
+def classes(net: Network, X: ArrayLike) -> Array:
+    """Return class labels; see `Network.predict_classes`."""
+    shares = probabilities(net, X)
+    last, kind = _heads(net)
+    yes_or_no = kind == "binary_cross_entropy" or (kind is None and last == "sigmoid")
+    if net.outputs > 1 and not yes_or_no:
+        return cast(Array, shares.argmax(axis=1))
+    yes = (shares > 0.5).astype(np.int64)
+    return yes[:, 0] if net.outputs == 1 else yes
+
+
+def evaluate(
+    net: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    loss: Any,
+    metrics: Iterable[Any] | None,
+    sample_weight: ArrayLike | None,
+) -> dict[str, float]:
+    """Return loss and metrics; see `Network.evaluate`."""
+    if loss is None and net._loss is None:
+        raise ValueError("loss must be given: this network was never fitted")
+    chosen = cast(Any, net._loss) if loss is None else losses.get(loss)
+    known = chosen if isinstance(chosen, losses.Loss) else None
+    rows = as_rows(X, y, net.inputs, net.outputs, known, net.dtype.itemsize)
+    rows = rows.weighted(as_weights(rows, sample_weight, None, known, net.outputs))
+    return Scorer(net, chosen, net._metrics if metrics is None else metrics, rows).evaluate(rows)

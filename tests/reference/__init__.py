@@ -1,0 +1,1 @@
+"""What bpfast computes, written again in float64 NumPy, as plainly as possible."""
