@@ -71,7 +71,7 @@ ALL = {
         Workload("T3", (100, 256, 256, 1), "relu", "mse", "adam", 256, 100),
         Workload("T3b", (100, 256, 256, 1), "relu", "mse", "adam", 1024, 25),
         Workload("T4", (784, 512, 256, 10), "relu", "cross_entropy", "adam", 128, 60),
-        Workload("T5", (1024, 2048, 2048, 1024), "relu", "mse", "momentum", 512, 6),
+        Workload("T5", (1024, 2048, 2048, 1024), "relu", "mse", "momentum", 512, 16),
         Workload("T6", (256, *[256] * 8, 10), "relu", "cross_entropy", "adam", 128, 40),
     )
 }

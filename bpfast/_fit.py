@@ -44,6 +44,8 @@ class Progress:
 
     epoch: int = 0
     cursor: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    batch_size: int = 0
     history: dict[str, Any] = field(default_factory=dict)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -137,10 +139,15 @@ class Fit:
         return [c for c in keeps if not isinstance(c, shown)]
 
     def _check_resumed(self) -> None:
-        """Raise when the fit to go on with had other callbacks."""
+        """Raise when the fit to go on with had other rows, batches or callbacks."""
         progress = self.net._progress
         if not self.resume or progress is None:
             return
+        if (progress.rows, progress.batch_size) != (len(self.rows), self.batch_size):
+            raise ValueError(
+                f"resume needs the {progress.rows} training rows and batch_size "
+                f"{progress.batch_size} of before, got {len(self.rows)} and {self.batch_size}"
+            )
         before, now = len(progress.freeze().callbacks), len(self._keepers())
         if before != now:
             raise ValueError(
@@ -342,9 +349,7 @@ class Fit:
 
     def _keep_progress(self, epoch: int, cursor: dict[str, Any]) -> None:
         """Note where a resumed fit would go on; states are read when they are saved."""
-        self.net._progress = LiveProgress(
-            epoch, cursor, self.history, self._keepers(), self.schedule
-        )
+        self.net._progress = LiveProgress(epoch, cursor, self)
 
     def _restore_states(self, progress: Progress) -> None:
         """Bring history, callbacks and schedule to where the interrupted fit stood."""
@@ -358,19 +363,14 @@ class Fit:
 
 
 class LiveProgress:
-    """Progress whose states are those of the objects at the moment they are read."""
+    """Progress whose states are those of the fit's objects at the moment they are read."""
 
-    def __init__(
-        self,
-        epoch: int,
-        cursor: dict[str, Any],
-        history: History,
-        callbacks: list[Callback],
-        schedule: schedules.Schedule | None,
-    ) -> None:
+    def __init__(self, epoch: int, cursor: dict[str, Any], fit: Fit) -> None:
         self.epoch = epoch
         self.cursor = cursor
-        self._objects = (history, callbacks, schedule)
+        self.rows = len(fit.rows)
+        self.batch_size = fit.batch_size
+        self._objects = (fit.history, fit._keepers(), fit.schedule)
 
     def freeze(self) -> Progress:
         """Return plain values. Durations become 0: equal runs make equal files."""
@@ -380,6 +380,8 @@ class LiveProgress:
         return Progress(
             self.epoch,
             self.cursor,
+            self.rows,
+            self.batch_size,
             record,
             [c.get_state() for c in callbacks],
             {} if schedule is None else schedule.get_state(),

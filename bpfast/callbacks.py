@@ -121,10 +121,11 @@ class EarlyStopping(Callback):
         return True
 
     def on_train_end(self, logs: Logs) -> None:
-        """Put the best weights back, and free the copy."""
-        if self._weights is not None:
+        """Put the best weights back and free the copy; not in mid-epoch: a fit may resume there."""
+        interrupted = getattr(self.net, "_progress", None)
+        if self._weights is not None and not (interrupted and interrupted.cursor):
             self.net.parameters[...] = self._weights
-            self._weights = None
+        self._weights = None
 
     def get_state(self) -> dict[str, Any]:
         """Return best, wait and best_epoch in JSON types; not the weights."""

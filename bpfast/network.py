@@ -126,6 +126,7 @@ class Network:
         self._owner: int | None = None  # the thread that is in fit
         self._lock = threading.Lock()
         self._batches = Batches(self)
+        self._trainable = [layer.trainable for layer in layers]
 
     def _views(self, flat: Array) -> dict[str, Array]:
         """Return named, shaped views of a vector of parameters."""
@@ -199,6 +200,7 @@ class Network:
             Scored after each epoch.
         validation_split : float in [0, 1), default 0
             Share of the rows to hold out instead: drawn by `seed`, stratified for class labels.
+            The rows are copied; give `validation_data` for arrays that fill the memory.
         metrics : iterable of str or callable
             Names of `bpfast.metrics`, or ``(y, output) -> float``, which cost a predict over the
             training rows each epoch.
@@ -271,6 +273,10 @@ class Network:
             raise RuntimeError("a fit of this network is running; wait for it or fit a clone")
         self._owner = threading.get_ident()
         try:
+            trainable = [layer.trainable for layer in self.layers]
+            if trainable != self._trainable:  # changed since: plans are made anew
+                self._core.set_trainable(trainable)
+                self._trainable, self._batches = trainable, Batches(self)
             yield
         finally:
             self._owner = None
@@ -478,13 +484,13 @@ class Network:
         from bpfast import io
 
         tensors, description = io.to_parts(self)
-        return {"tensors": tensors, "description": description}
+        return {"tensors": tensors, "description": description, "n_threads": self.n_threads}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Rebuild from `__getstate__`."""
         from bpfast import io
 
-        io.from_parts(state["tensors"], state["description"], self)
+        io.from_parts(state["tensors"], state["description"], self, state["n_threads"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         """Return a copy through `__getstate__`."""

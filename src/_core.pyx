@@ -1,4 +1,4 @@
-# _core.pyx - the binding: Python objects own C objects, arrays are borrowed, statuses become errors.
+# _core.pyx - the binding: Python objects own C objects, arrays are borrowed, statuses raise.
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # No mathematics and no loops over elements. Arguments were checked in Python; here they are only
@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from c_bpfast cimport *
 
-from array import array
+from array import array as vector
 
 
 cdef extern from *:
@@ -182,6 +182,12 @@ cdef class Net:
             out.append((t.layer, t.offset, t.rows, t.cols, bool(t.is_bias)))
             i += 1
         return out
+
+    def set_trainable(self, list flags):
+        """One flag a layer, for runs made from now on."""
+        cdef size_t i
+        for i, flag in enumerate(flags):
+            bpfast_net_set_trainable(self.net, i, flag)
 
     def counters(self):
         cdef bpfast_counters c = bpfast_net_counters(self.net)

@@ -96,6 +96,10 @@ typedef struct {
 bool bpfast_net_tensor(const bpfast_net *net, size_t index,
                        bpfast_tensor *out); /* false past the end */
 
+/* Whether a layer's parameters are trained; the gradients of one that is not are zero from here on.
+ * Runs made before keep to what was set then. */
+void bpfast_net_set_trainable(bpfast_net *net, size_t layer, bool trainable);
+
 /* Counters that make random numbers and bias corrections functions of the run's position. */
 typedef struct {
     uint64_t seed, step, epoch;

@@ -80,6 +80,7 @@ cdef extern from "bpfast.h" nogil:
     ctypedef struct bpfast_counters:
         uint64_t seed, step, epoch
     bpfast_counters bpfast_net_counters(const bpfast_net *net) noexcept
+    void bpfast_net_set_trainable(bpfast_net *net, size_t layer, c_bool trainable) noexcept
     void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters) noexcept
 
     bpfast_status bpfast_net_standardize(

@@ -10,9 +10,10 @@ cdef class Run:
     cdef Objective objective
     cdef Borrowed rates
 
-    def __cinit__(self, Net net, Data train, Data validation, Objective objective, size_t batch_size,
-                  size_t threads, bint exact_threads=False, bint shuffle=True, bint sweep=False,
-                  bint check_inputs=False, bint ignore_faults=False, double planned_epochs=1.0):
+    def __cinit__(self, Net net, Data train, Data validation, Objective objective,
+                  size_t batch_size, size_t threads, bint exact_threads=False, bint shuffle=True,
+                  bint sweep=False, bint check_inputs=False, bint ignore_faults=False,
+                  double planned_epochs=1.0):
         cdef bpfast_config config
         cdef bpfast_message message
         cdef bpfast_status status
@@ -50,7 +51,7 @@ cdef class Run:
         memset(&c, 0, sizeof(c))
         if cursor:
             if "residuals" in cursor:
-                residuals = Borrowed(array("d", cursor["residuals"]))
+                residuals = Borrowed(vector("d", cursor["residuals"]))
                 c.residuals = <const double *>residuals.view.buf
             c.batch = cursor["batch"]
             c.scores.loss_sum = cursor["loss_sum"]

@@ -99,7 +99,7 @@ def build(folder: Path, options: Sequence[str]) -> Path:
         for f64 in (0, 1) if by_dtype else (0,):
             text = [str(source), *options, "-O2", "-Wall", "-Wextra", f"-DCHECK_F64={f64}"]
             jobs[f"{source.stem}_{f64}"] = text
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         compile_all = pool.map(
             lambda job: call([*cc, *common, "-c", "-o", str(folder / f"{job[0]}.o"), *job[1]]),
             jobs.items(),
@@ -138,9 +138,7 @@ def check_row(program: Path, row: str, seed: int) -> None:
     if done.returncode == UNSUPPORTED:
         pytest.skip(f"this CPU does not run {row}")
     assert done.returncode == 0, report
-    lines = re.findall(
-        rf"^{row} (\w+): (\d+) checks, 0 failed, seed {seed}$", report, re.MULTILINE
-    )
+    lines = re.findall(rf"^{row} (\w+): (\d+) checks, 0 failed, seed {seed}$", report, re.MULTILINE)
     assert [dtype for dtype, _ in lines] == ["float32", "float64"]
     assert all(int(checks) > LEAST_CHECKS for _, checks in lines)
 

@@ -3,7 +3,7 @@
  *
  * For each row of activations.inc: act_<name>, y = f(z), and grad_<name>, dz = dy * f'(z), where the
  * derivative is written in what the table says is saved: the output y or the input z.
- * Every function carries NaN through. Parameters: the vocabulary and vmath.h.
+ * Every act_ function carries NaN through; grad_ functions need not, since the loss is NaN then. Parameters: the vocabulary and vmath.h.
  */
 
 /* Calls expr(x) on n elements; the last, partial vector through partial loads and stores. */

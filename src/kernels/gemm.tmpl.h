@@ -97,10 +97,10 @@ typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start 
 #if BP_VL == 1
 #define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv)
 #elif defined(__AVX512F__)
-#define BP_HEIGHTS(X, nv)                                                                       \
-    X(1, nv)                                                                                    \
-    X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) \
-        X(12, nv)
+#define BP_HEIGHTS(X, nv) \
+    X(1, nv)              \
+    X(2, nv)              \
+    X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv)
 #elif defined(__aarch64__)
 #define BP_HEIGHTS(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
 #else

@@ -145,7 +145,8 @@ typedef struct bp_kernels {
     /* mask[m][NR] = 1 where kept. Element (row, col) uses word col % 4 of counter (col / 4, row). */
     void (*mask_rows)(uint8_t *mask, const bp_rng_key *key, size_t row, size_t col, size_t m,
                       double rate);
-    void (*mask_apply)(void *y, const void *x, const uint8_t *mask, double scale, size_t n);
+    void (*mask_apply)(void *y, const void *x, const uint8_t *mask, double scale,
+                       size_t n); /* in place */
 
     bp_gather_fn *gather[BP_N_SOURCES];
     /* Drawn in double: float32 rows hold NULL. */

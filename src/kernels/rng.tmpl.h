@@ -84,16 +84,22 @@ static void uniform(double *out, const bp_rng_key *key, size_t first, size_t n)
 /* Box & Muller 1958 on the pairs (2i, 2i + 1) of uniform: r cos a, r sin a. */
 static void normal(double *out, const bp_rng_key *key, size_t first, size_t n)
 {
-    for (size_t done = 0; done < n; done += 2) {
-        double pair[2], lane[BP_VL];
-        vec s, c;
-        uniform(pair, key, first + done, 2);
-        const vec radius = v_sqrt(v_mul(v_set1(-2), vm_log(v_set1(pair[0]))));
-        vm_sincos(v_set1(6.283185307179586476925 * pair[1]), &s, &c);
-        v_store(lane, v_mul(radius, c));
-        out[done] = lane[0];
-        v_store(lane, v_mul(radius, s));
-        if (done + 1 < n) out[done + 1] = lane[0];
+    double u[2 * BP_PHILOX_WIDE], radius[BP_PHILOX_WIDE], angle[BP_PHILOX_WIDE];
+    for (size_t done = 0; done < n; done += 2 * (size_t)BP_PHILOX_WIDE) {
+        uniform(u, key, first + done, 2 * BP_PHILOX_WIDE);
+        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+            radius[i] = u[2 * i];
+            angle[i] = 6.283185307179586476925 * u[2 * i + 1];
+        }
+        for (size_t i = 0; i < BP_PHILOX_WIDE; i += BP_VL) {
+            const vec r = v_sqrt(v_mul(v_set1(-2), vm_log(v_load(radius + i))));
+            vec s, c;
+            vm_sincos(v_load(angle + i), &s, &c);
+            v_store(radius + i, v_mul(r, c));
+            v_store(angle + i, v_mul(r, s));
+        }
+        for (size_t i = 0; i < bp_min(2 * (size_t)BP_PHILOX_WIDE, n - done); ++i)
+            out[done + i] = i % 2 ? angle[i / 2] : radius[i / 2];
     }
 }
 

@@ -1,10 +1,14 @@
 /* arena.c - memory: sizes are summed and checked first, then one aligned, zeroed allocation.
  * SPDX-License-Identifier: BSD-3-Clause
  */
+#define _GNU_SOURCE
 #include "net.h"
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 size_t bp_layout_add(bp_layout *layout, size_t count, size_t itemsize)
 {
@@ -20,15 +24,33 @@ size_t bp_layout_add(bp_layout *layout, size_t count, size_t itemsize)
     return offset;
 }
 
+/* Large arenas are aligned to huge pages and ask for them: a training step walks all weights, and
+ * with 4 KB pages the translations alone would miss. calloc returns fresh pages unwritten. */
+enum { BP_HUGE_PAGE = 2 * 1024 * 1024 };
+
 void *bp_arena_new(size_t size)
 {
-    const size_t bytes = bp_round_up(bp_max(size, 1), BP_ALIGN);
-    void *arena = size <= PTRDIFF_MAX - BP_ALIGN ? aligned_alloc(BP_ALIGN, bytes) : NULL;
-    if (arena) memset(arena, 0, bytes);
+    const size_t align = size >= BP_HUGE_PAGE ? BP_HUGE_PAGE : BP_ALIGN;
+    if (size > PTRDIFF_MAX - 2 * (size_t)BP_HUGE_PAGE) return NULL;
+    const size_t bytes = bp_round_up(bp_max(size, 1), BP_ALIGN) + align + sizeof(void *);
+    char *base = calloc(bytes, 1);
+    if (!base) return NULL;
+    const uintptr_t first = (uintptr_t)base + sizeof(void *);
+    char *arena = base + ((first + align - 1) / align * align - (uintptr_t)base);
+#if defined(MADV_HUGEPAGE)
+    if (align == BP_HUGE_PAGE) madvise(arena, size / align * align, MADV_HUGEPAGE); /* a wish */
+#endif
+    memcpy(arena - sizeof(void *), &base, sizeof base); /* what to free */
     return arena;
 }
 
-void bp_arena_free(void *arena) { free(arena); }
+void bp_arena_free(void *arena)
+{
+    void *base;
+    if (!arena) return;
+    memcpy(&base, (char *)arena - sizeof(void *), sizeof base);
+    free(base);
+}
 
 bpfast_status bp_arena_try(void **out, const bp_layout *layout, const char *what,
                            bpfast_message *message)

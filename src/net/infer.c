@@ -57,9 +57,10 @@ static void score_chunk(const bp_inference *job, const bp_pass *pass, size_t fir
         bp_gather(k, &data->y, NULL, first, rows, targets.targets, NULL, NULL);
     bp_loss_rows(pass, job->objective, &targets, none, z, job->net->outputs, job->stats + first, 0,
                  rows);
-    if (job->residuals)
-        bp_loss_residuals(pass, job->objective, &targets, z, job->net->outputs,
-                          job->residuals + first / BP_INFER_CHUNK * job->net->outputs, 0, rows);
+    if (!job->residuals) return;
+    double *sums = job->residuals + first / BP_INFER_CHUNK * job->net->outputs;
+    memset(sums, 0, job->net->outputs * sizeof *sums); /* an earlier epoch left its own */
+    bp_loss_residuals(pass, job->objective, &targets, z, job->net->outputs, sums, 0, rows);
 }
 
 void bp_infer_task(void *arg, bp_team *team, size_t id)

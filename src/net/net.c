@@ -117,6 +117,15 @@ bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out)
     return false;
 }
 
+void bpfast_net_set_trainable(bpfast_net *net, size_t layer, bool trainable)
+{
+    bp_node *node = &net->nodes[layer];
+    node->trainable = trainable;
+    if (node->op != &bp_op_dense || trainable) return;
+    const size_t n = node->in * node->out + (node->use_bias ? node->out : 0);
+    memset(bp_at(net->gradients, node->param, net->k->size), 0, n * net->k->size);
+}
+
 bpfast_counters bpfast_net_counters(const bpfast_net *net) { return net->counters; }
 
 void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters)

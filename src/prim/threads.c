@@ -28,7 +28,8 @@
 
 enum {
     BP_SPIN_NANOSECONDS = 1000,
-    BP_YIELD_NANOSECONDS = 200 * 1000 /* longer than any imbalance of a balanced step */
+    BP_YIELD_NANOSECONDS = 20 *
+        1000 /* then sleep: a yielding thread keeps its peers from a busy CPU */
 };
 
 struct bp_team {

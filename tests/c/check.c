@@ -66,7 +66,8 @@ void passed(void) { ++done; }
 static bool worth_reporting(void)
 {
     size_t i = 0;
-    while (i < MOST_KERNELS && reported[i].kernel && strcmp(reported[i].kernel, now.kernel) != 0) ++i;
+    while (i < MOST_KERNELS && reported[i].kernel && strcmp(reported[i].kernel, now.kernel) != 0)
+        ++i;
     if (i == MOST_KERNELS) return false;
     reported[i].kernel = now.kernel;
     return ++reported[i].times <= REPORTED;
@@ -100,7 +101,8 @@ size_t checks_failed(void) { return wrong; }
 static void on_fault(int signal_number)
 {
     print_where();
-    printf("signal %d: memory outside the stated shapes, or an unknown instruction\n", signal_number);
+    printf("signal %d: memory outside the stated shapes, or an unknown instruction\n",
+           signal_number);
     fflush(stdout);
     _exit(2);
 }

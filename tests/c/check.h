@@ -22,9 +22,9 @@ typedef struct {
 
 enum { ROOMS = 8, ROOM_BYTES = 1 << 20 };
 
-void rooms_open(void);                                   /* once, before anything else */
-void *place(size_t room, size_t bytes, size_t slack);    /* content undefined */
-void rooms_intact(void);                                 /* one check: the pattern around them all */
+void rooms_open(void);                                /* once, before anything else */
+void *place(size_t room, size_t bytes, size_t slack); /* content undefined */
+void rooms_intact(void);                              /* one check: the pattern around them all */
 
 /* Says what runs now, for reports and for the handler of faults. */
 #define BEGIN(...) begin(sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t), (size_t[]){__VA_ARGS__})
@@ -32,7 +32,7 @@ void subject_is(const char *row, const char *dtype, bool flushed);
 void kernel_is(const char *name, const char *detail); /* detail: what the numbers of BEGIN mean */
 void begin(size_t count, const size_t *numbers);
 
-void passed(void); /* one check more */
+void passed(void);                                                          /* one check more */
 void failed(const char *format, ...) __attribute__((format(printf, 1, 2))); /* also one more */
 void verdict(bool ok, const char *what);
 size_t checks_done(void);
@@ -45,7 +45,8 @@ double random_normal(void); /* about normal: mean 0, variance 1, within 6 */
 
 /* The checks, each in a file of its own that is compiled for both dtypes. */
 #define CHECKS(X) X(gemm) X(panels) X(gather) X(maps) X(update) X(loss) X(reduce) X(random)
-#define DECLARE(name) void check_##name##_f32(const subject *s), check_##name##_f64(const subject *s);
+#define DECLARE(name) \
+    void check_##name##_f32(const subject *s), check_##name##_f64(const subject *s);
 CHECKS(DECLARE)
 #undef DECLARE
 

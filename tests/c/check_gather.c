@@ -19,15 +19,16 @@ static float half_by_definition(uint16_t bits)
 }
 
 /* What the element at `from` must become; centred in double where float32 cannot hold its type. */
-#define ELEMENT(source, ctype, mid, value)                                      \
-    case BP_SOURCE_##source: {                                                  \
-        ctype raw;                                                              \
-        memcpy(&raw, from, sizeof raw);                                         \
-        if (!mean) return (real)(value);                                        \
-        return (real)(((mid)(value) - (mid)mean[col]) * (mid)factor[col]);      \
+#define ELEMENT(source, ctype, mid, value)                                 \
+    case BP_SOURCE_##source: {                                             \
+        ctype raw;                                                         \
+        memcpy(&raw, from, sizeof raw);                                    \
+        if (!mean) return (real)(value);                                   \
+        return (real)(((mid)(value) - (mid)mean[col]) * (mid)factor[col]); \
     }
 
-static real element(size_t source, const char *from, const real *mean, const real *factor, size_t col)
+static real element(size_t source, const char *from, const real *mean, const real *factor,
+                    size_t col)
 {
     switch (source) {
         ELEMENT(float32, float, real, raw)
@@ -94,8 +95,8 @@ static layout make_layout(int which, size_t item, size_t rows, size_t cols)
     return l;
 }
 
-static void gather_case(const subject *s, size_t source, int which, size_t m, size_t n, bool indexed,
-                        bool centred)
+static void gather_case(const subject *s, size_t source, int which, size_t m, size_t n,
+                        bool indexed, bool centred)
 {
     const size_t nr = s->k->nr, stride = m * nr + (n % 2 ? 5 : 0) + !m;
     const size_t size = n ? (bp_ceil_div(n, nr) - 1) * stride + m * nr : 0;
@@ -162,6 +163,7 @@ void NAME(check_gather)(const subject *s)
             for (size_t h = 0; h < sizeof heights / sizeof heights[0]; ++h)
                 for (size_t w = 0; w < sizeof widths / sizeof widths[0]; ++w)
                     for (int options = 0; options < 4; ++options)
-                        gather_case(s, source, which, heights[h], widths[w], options & 1, options & 2);
+                        gather_case(s, source, which, heights[h], widths[w], options & 1,
+                                    options & 2);
     every_half(s);
 }

@@ -69,7 +69,9 @@ static void rows_case(const subject *s, kind what, size_t k, bp_start start)
         fill_nan(before, most * nr);
     for (size_t i = 0; i < most; ++i) {
         for (size_t j = 0; j < nr; ++j) {
-            real acc = start == BP_FROM_C ? before[i * nr + j] : start == BP_FROM_BIAS ? bias[j] : 0;
+            real acc = start == BP_FROM_C      ? before[i * nr + j]
+                       : start == BP_FROM_BIAS ? bias[j]
+                                               : 0;
             for (size_t p = 0; p < k; ++p) acc = link(s, a[i * MOST_K + p], b[p * nr + j], acc);
             want[i * nr + j] = acc;
         }
@@ -155,7 +157,8 @@ void NAME(check_gemm)(const subject *s)
         for (size_t k = 0; k <= 2 * nr + 3; ++k) {
             if (what != RANDOM && !is_corner(k, nr)) continue;
             kernel_is("gemm_rows", "data m k n start relu");
-            for (bp_start start = BP_FROM_ZERO; start <= BP_FROM_C; ++start) rows_case(s, what, k, start);
+            for (bp_start start = BP_FROM_ZERO; start <= BP_FROM_C; ++start)
+                rows_case(s, what, k, start);
             if (!is_corner(k, nr)) continue;
             kernel_is("gemm_block", "data m rows n start");
             block_case(s, what, k, BP_FROM_ZERO);

@@ -17,7 +17,8 @@ typedef struct {
 
 static wide logistic(wide x) { return 1 / (1 + expl(-x)); }
 
-static void cross_entropy(judged_loss *l, const real *z, const real *t, const bp_loss_args *a, size_t n)
+static void cross_entropy(judged_loss *l, const real *z, const real *t, const bp_loss_args *a,
+                          size_t n)
 {
     const wide keep = 1 - (wide)a->parameter, share = (wide)a->parameter / (wide)n;
     wide most = -INFINITY, total = 0, mass = 0;
@@ -82,9 +83,11 @@ static void judge(judged_loss *l, size_t loss, const real *z, const real *t, con
         case BP_LOSS_poisson:
             value = expl(z[i]) - z[i] * (wide)t[i];
             slope = expl(z[i]) - t[i];
-            round = expl(z[i]) * (1 + fabsl((wide)z[i])) + fabsl(z[i] * (wide)t[i]) + fabsl((wide)t[i]);
+            round =
+                expl(z[i]) * (1 + fabsl((wide)z[i])) + fabsl(z[i] * (wide)t[i]) + fabsl((wide)t[i]);
             break;
-        default: failed("loss %zu has no reference", loss);
+        default:
+            failed("loss %zu has no reference", loss);
         }
         l->value += value;
         l->size += fabsl(value) + round;
@@ -112,7 +115,9 @@ static void loss_case(const subject *s, size_t loss, size_t n, size_t slack, kin
     real *z = reals(Z_ROOM, n, slack), *t = reals(T_ROOM, n, slack), *dz = reals(DZ_ROOM, n, slack);
     bp_loss_args args = {.target = labels ? NULL : t,
                          .label = n ? (size_t)random_bits() % n : 0,
-                         .parameter = loss == BP_LOSS_huber ? 1.3 : loss == BP_LOSS_quantile ? 0.3 : 0.1,
+                         .parameter = loss == BP_LOSS_huber      ? 1.3
+                                      : loss == BP_LOSS_quantile ? 0.3
+                                                                 : 0.1,
                          .scale = 0.37};
     if (random_bits() % 2 && loss >= BP_LOSS_cross_entropy) args.parameter = 0; /* no smoothing */
     BEGIN(loss, n, slack, what, labels);
@@ -122,7 +127,7 @@ static void loss_case(const subject *s, size_t loss, size_t n, size_t slack, kin
     else
         fill_targets(t, n, loss);
     for (size_t i = 0; what == RANDOM && loss == BP_LOSS_poisson && i < n; ++i)
-        z[i] = z[i] > 30 ? 30 : z[i]; /* sums of e^z within range */
+        z[i] = z[i] > 30 ? 30 : z[i];                 /* sums of e^z within range */
     for (size_t i = 0; i < n; ++i) dz[i] = (real)NAN; /* written, never read */
     const double value = s->k->loss[loss](dz, z, &args, n);
     const double alone = s->k->loss[loss](NULL, z, &args, n);
@@ -213,7 +218,8 @@ void NAME(check_loss)(const subject *s)
                 kernel_is("loss", "loss n slack data labels");
                 for (size_t loss = 0; loss < BP_N_LOSSES; ++loss) {
                     loss_case(s, loss, lengths[i], slack, what, false);
-                    if (bp_loss_takes_labels(loss)) loss_case(s, loss, lengths[i], slack, what, true);
+                    if (bp_loss_takes_labels(loss))
+                        loss_case(s, loss, lengths[i], slack, what, true);
                 }
                 metrics_case(s, lengths[i], slack, what);
             }

@@ -36,20 +36,34 @@ static wide value_of(size_t activation, wide z)
     case BP_ACT_identity:
     case BP_ACT_softmax: /* by rows elsewhere */
         return z;
-    case BP_ACT_sigmoid: return logistic(z);
-    case BP_ACT_tanh: return tanhl(z);
-    case BP_ACT_relu: return z < 0 ? 0 : z;
-    case BP_ACT_leaky_relu: return z < 0 ? 0.01L * z : z;
-    case BP_ACT_elu: return z < 0 ? expm1l(z) : z;
-    case BP_ACT_selu: return SELU_SCALE * (z < 0 ? SELU_ALPHA * expm1l(z) : z);
-    case BP_ACT_gelu: return gated(z, erfcl(-z * SQRT_HALF) / 2);
-    case BP_ACT_gelu_tanh: return gated(z, logistic(GELU_A * z * (1 + GELU_B * z * z)));
-    case BP_ACT_silu: return gated(z, logistic(z));
-    case BP_ACT_mish: return gated(z, tanhl(log1pl(expl(z))));
-    case BP_ACT_softplus: return (z < 0 ? 0 : z) + log1pl(expl(-fabsl(z)));
-    case BP_ACT_softsign: return isinf(z) ? copysignl(1, z) : z / (1 + fabsl(z));
-    case BP_ACT_hard_sigmoid: return z != z ? z : hard(z);
-    case BP_ACT_hard_swish: return z != z ? z : gated(z, hard(z));
+    case BP_ACT_sigmoid:
+        return logistic(z);
+    case BP_ACT_tanh:
+        return tanhl(z);
+    case BP_ACT_relu:
+        return z < 0 ? 0 : z;
+    case BP_ACT_leaky_relu:
+        return z < 0 ? 0.01L * z : z;
+    case BP_ACT_elu:
+        return z < 0 ? expm1l(z) : z;
+    case BP_ACT_selu:
+        return SELU_SCALE * (z < 0 ? SELU_ALPHA * expm1l(z) : z);
+    case BP_ACT_gelu:
+        return gated(z, erfcl(-z * SQRT_HALF) / 2);
+    case BP_ACT_gelu_tanh:
+        return gated(z, logistic(GELU_A * z * (1 + GELU_B * z * z)));
+    case BP_ACT_silu:
+        return gated(z, logistic(z));
+    case BP_ACT_mish:
+        return gated(z, tanhl(log1pl(expl(z))));
+    case BP_ACT_softplus:
+        return (z < 0 ? 0 : z) + log1pl(expl(-fabsl(z)));
+    case BP_ACT_softsign:
+        return isinf(z) ? copysignl(1, z) : z / (1 + fabsl(z));
+    case BP_ACT_hard_sigmoid:
+        return z != z ? z : hard(z);
+    case BP_ACT_hard_swish:
+        return z != z ? z : gated(z, hard(z));
     }
     failed("activation %zu has no reference", activation);
     return 0;
@@ -61,28 +75,40 @@ static wide slope_of(size_t activation, wide saved)
     const wide y = saved, z = bounded(saved, 2000);
     switch (activation) {
     case BP_ACT_identity:
-    case BP_ACT_softmax: return 1;
-    case BP_ACT_sigmoid: return y * (1 - y);
-    case BP_ACT_tanh: return 1 - y * y;
-    case BP_ACT_relu: return y > 0 ? 1 : 0;
-    case BP_ACT_leaky_relu: return y > 0 ? 1 : 0.01L;
-    case BP_ACT_elu: return y > 0 ? 1 : y + 1;
-    case BP_ACT_selu: return y > 0 ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA;
+    case BP_ACT_softmax:
+        return 1;
+    case BP_ACT_sigmoid:
+        return y * (1 - y);
+    case BP_ACT_tanh:
+        return 1 - y * y;
+    case BP_ACT_relu:
+        return y > 0 ? 1 : 0;
+    case BP_ACT_leaky_relu:
+        return y > 0 ? 1 : 0.01L;
+    case BP_ACT_elu:
+        return y > 0 ? 1 : y + 1;
+    case BP_ACT_selu:
+        return y > 0 ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA;
     case BP_ACT_gelu:
         return erfcl(-z * SQRT_HALF) / 2 + z * INV_SQRT_2PI * expl(-z * z / 2);
     case BP_ACT_gelu_tanh: {
         const wide u = GELU_A * z * (1 + GELU_B * z * z), inner = GELU_A * (1 + 3 * GELU_B * z * z);
         return logistic(u) + z * logistic(u) * logistic(-u) * inner;
     }
-    case BP_ACT_silu: return logistic(z) + z * logistic(z) * logistic(-z);
+    case BP_ACT_silu:
+        return logistic(z) + z * logistic(z) * logistic(-z);
     case BP_ACT_mish: {
         const wide t = tanhl(log1pl(expl(z)));
         return t + z * (1 - t) * (1 + t) * logistic(z);
     }
-    case BP_ACT_softplus: return -expm1l(-y);
-    case BP_ACT_softsign: return (1 - fabsl(y)) * (1 - fabsl(y));
-    case BP_ACT_hard_sigmoid: return y > 0 && y < 1 ? 1 / 6.0L : 0;
-    case BP_ACT_hard_swish: return z < -3 ? 0 : z > 3 ? 1 : (2 * z + 3) / 6;
+    case BP_ACT_softplus:
+        return -expm1l(-y);
+    case BP_ACT_softsign:
+        return (1 - fabsl(y)) * (1 - fabsl(y));
+    case BP_ACT_hard_sigmoid:
+        return y > 0 && y < 1 ? 1 / 6.0L : 0;
+    case BP_ACT_hard_swish:
+        return z < -3 ? 0 : z > 3 ? 1 : (2 * z + 3) / 6;
     }
     failed("activation %zu has no reference", activation);
     return 0;
@@ -95,7 +121,8 @@ static wide tolerance_of(formula *f, size_t activation, wide x)
     const wide d = 4 * EPS, exact = f(activation, x);
     const wide up = fabsl(f(activation, x * (1 + d)) - exact);
     const wide down = fabsl(f(activation, x * (1 - d)) - exact);
-    const wide total = 8 * EPS * fabsl(exact) + 2 * (wide)REAL_MIN * fminl(fabsl(x), 1000) + up + down;
+    const wide total =
+        8 * EPS * fabsl(exact) + 2 * (wide)REAL_MIN * fminl(fabsl(x), 1000) + up + down;
     return isfinite(total) ? total : 0;
 }
 

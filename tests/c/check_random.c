@@ -57,7 +57,8 @@ static void known_answers(const subject *s)
                                 .stream = known[i].counter.word[3],
                                 .step = known[i].counter.word[2]};
         BEGIN(i);
-        verdict(memcmp(&w, &known[i].answer, sizeof w) == 0, "the scalar Philox of this test is wrong");
+        verdict(memcmp(&w, &known[i].answer, sizeof w) == 0,
+                "the scalar Philox of this test is wrong");
         for (size_t lane = 0; lane < 4; ++lane) {
             uint8_t *mask = place(MASK_ROOM, s->k->nr, 0);
             const double rate = known[i].answer.word[lane] * 0x1p-32;
@@ -72,7 +73,8 @@ static void known_answers(const subject *s)
 
 static bp_rng_key random_key(void)
 {
-    const bp_rng_key key = {random_bits(), (uint32_t)random_bits(), random_bits() >> (random_bits() % 64)};
+    const bp_rng_key key = {random_bits(), (uint32_t)random_bits(),
+                            random_bits() >> (random_bits() % 64)};
     return key;
 }
 

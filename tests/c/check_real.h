@@ -42,9 +42,9 @@ typedef long double wide; /* formulas are judged in it */
 enum { LONGEST = 100, LANES = 16 };
 
 /* n from 0 past two vectors of every row and past two rounds of 16 lanes, and some longer ones. */
-static const size_t lengths[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
-                                 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
-                                 30, 31, 32, 33, 34, 35, 47, 48, 49, 64, 65, LONGEST};
+static const size_t lengths[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
+                                 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
+                                 28, 29, 30, 31, 32, 33, 34, 35, 47, 48, 49, 64, 65, LONGEST};
 enum { N_LENGTHS = sizeof lengths / sizeof lengths[0] };
 
 /* A layout of one call: 0 ends at the guard page, 1 one element before it (so misaligned when 0 is
@@ -59,12 +59,46 @@ typedef enum { RANDOM, INTEGERS, SPECIAL, ZEROS, N_KINDS } kind;
 
 MAYBE_UNUSED real special_value(size_t i)
 {
-    static const real table[] = {
-        0, (real)-0.0, (real)INFINITY, (real)-INFINITY, (real)NAN, REAL_MAX, -REAL_MAX, REAL_MIN,
-        -REAL_MIN, REAL_MIN / 4, -REAL_MIN / 4, 1, -1, (real)0.5, (real)-0.5, 3, -3, (real)EPS,
-        (real)-EPS, (real)1e-20, (real)-1e-20, (real)1e19, (real)-1e19, 20, -20, 40, -40, 88, -88,
-        (real)103.9, (real)-103.9, 709, -709, (real)745.5, (real)-745.5, 1000, -1000, (real)1e30,
-        (real)-1e30, (real)1.5};
+    static const real table[] = {0,
+                                 (real)-0.0,
+                                 (real)INFINITY,
+                                 (real)-INFINITY,
+                                 (real)NAN,
+                                 REAL_MAX,
+                                 -REAL_MAX,
+                                 REAL_MIN,
+                                 -REAL_MIN,
+                                 REAL_MIN / 4,
+                                 -REAL_MIN / 4,
+                                 1,
+                                 -1,
+                                 (real)0.5,
+                                 (real)-0.5,
+                                 3,
+                                 -3,
+                                 (real)EPS,
+                                 (real)-EPS,
+                                 (real)1e-20,
+                                 (real)-1e-20,
+                                 (real)1e19,
+                                 (real)-1e19,
+                                 20,
+                                 -20,
+                                 40,
+                                 -40,
+                                 88,
+                                 -88,
+                                 (real)103.9,
+                                 (real)-103.9,
+                                 709,
+                                 -709,
+                                 (real)745.5,
+                                 (real)-745.5,
+                                 1000,
+                                 -1000,
+                                 (real)1e30,
+                                 (real)-1e30,
+                                 (real)1.5};
     return table[i % (sizeof table / sizeof table[0])];
 }
 
@@ -73,11 +107,11 @@ MAYBE_UNUSED void fill(real *x, size_t n, kind what)
     const size_t start = (size_t)random_bits() % 1000;
     for (size_t i = 0; i < n; ++i) {
         const uint64_t pick = random_bits() % 64;
-        x[i] = what == INTEGERS ? (real)((int)(pick % 17) - 8)
-               : what == ZEROS  ? (pick % 4 == 0   ? (real)0
-                                   : pick % 4 == 1 ? (real)-0.0
-                                   : pick % 4 == 2 ? (real)1
-                                                   : (real)-1)
+        x[i] = what == INTEGERS               ? (real)((int)(pick % 17) - 8)
+               : what == ZEROS                ? (pick % 4 == 0   ? (real)0
+                                                 : pick % 4 == 1 ? (real)-0.0
+                                                 : pick % 4 == 2 ? (real)1
+                                                                 : (real)-1)
                : what == SPECIAL && pick < 40 ? special_value(start + i)
                                               : (real)(random_normal() * (pick % 8 == 0 ? 30 : 2));
     }

@@ -73,7 +73,8 @@ static void columns_case(const subject *s, size_t m, size_t slack, kind what)
 
     kernel_is("col_limit", "m slack data");
     BEGIN(m, slack, what);
-    for (size_t j = 0; j < nr; ++j) out[j] = j % 5 == 0 ? 4 : j % 5 == 1 ? (real)NAN : (real)(j * 2);
+    for (size_t j = 0; j < nr; ++j)
+        out[j] = j % 5 == 0 ? 4 : j % 5 == 1 ? (real)NAN : (real)(j * 2);
     for (size_t e = 0; e < m * nr; ++e) {
         const real norm = SQRT(out[e % nr]), limit = 2;
         volatile real factor = limit < norm ? limit / norm : 1; /* times 1, where denormals flush */

@@ -30,7 +30,9 @@ static wide rule_of(size_t rule, wide *w, wide g, wide *a, wide *b)
     const wide epsilon = (real)args.epsilon, decay = (real)args.decay;
     const wide before = *w, a0 = *a, b0 = *b;
     switch (rule) {
-    case BP_OPT_sgd: *w -= rate * g; break;
+    case BP_OPT_sgd:
+        *w -= rate * g;
+        break;
     case BP_OPT_momentum:
         *a = beta_1 * *a + rate * g;
         *w -= *a;
@@ -53,7 +55,8 @@ static wide rule_of(size_t rule, wide *w, wide g, wide *a, wide *b)
         *w -= rate * g / (sqrtl(*a) + epsilon);
         break;
     case BP_OPT_rprop: {
-        const wide turn = sign_of(g) * sign_of(*a), low = (real)args.step_min, high = (real)args.step_max;
+        const wide turn = sign_of(g) * sign_of(*a), low = (real)args.step_min,
+                   high = (real)args.step_max;
         if (turn > 0) *b = fminl(*b * (real)args.eta_plus, high);
         if (turn < 0) *b = fmaxl(*b * (real)args.eta_minus, low);
         *a = turn < 0 ? 0 : g;
@@ -66,7 +69,8 @@ static wide rule_of(size_t rule, wide *w, wide g, wide *a, wide *b)
         *w = *w * decay - rate * sign_of(c);
         break;
     }
-    default: failed("rule %zu has no reference", rule);
+    default:
+        failed("rule %zu has no reference", rule);
     }
     return fabsl(before) + fabsl(before - *w) + fabsl(a0) + fabsl(b0) + fabsl(g) + g * g;
 }
@@ -82,8 +86,8 @@ static void rule_case(const subject *s, size_t rule, size_t n, size_t slack, boo
     static const char *const names[] = {"w", "first slot", "second slot"};
     BEGIN(rule, n, slack, tame);
     if (tame) {
-        const bool signed_first = slots == 2 || rule == BP_OPT_momentum || rule == BP_OPT_nesterov ||
-                                  rule == BP_OPT_lion;
+        const bool signed_first =
+            slots == 2 || rule == BP_OPT_momentum || rule == BP_OPT_nesterov || rule == BP_OPT_lion;
         fill_tame(w, n, -2, 2);
         fill_tame(g, n, -2, 2);
         fill_tame(state[0], n, signed_first ? -1 : 0, 1);
@@ -98,7 +102,8 @@ static void rule_case(const subject *s, size_t rule, size_t n, size_t slack, boo
         for (size_t p = 0; p < 3; ++p) exact[p][i] = parts[p][i];
         tolerance[i] = 16 * EPS * rule_of(rule, &exact[0][i], g[i], &exact[1][i], &exact[2][i]);
     }
-    s->ref->optim[rule](want[0], g_copy, slots > 0 ? want[1] : NULL, slots > 1 ? want[2] : NULL, &args, n);
+    s->ref->optim[rule](want[0], g_copy, slots > 0 ? want[1] : NULL, slots > 1 ? want[2] : NULL,
+                        &args, n);
     s->k->optim[rule](w, g, slots > 0 ? state[0] : NULL, slots > 1 ? state[1] : NULL, &args, n);
     for (size_t p = 0; p <= slots; ++p) {
         if (s->fused) same(names[p], parts[p], want[p], n);
@@ -167,7 +172,8 @@ static void maps_case(const subject *s, size_t n, size_t slack)
 
     kernel_is("convert", "n slack");
     BEGIN(n, slack);
-    for (size_t i = 0; i < n; ++i) doubles[i] = i % 3 ? random_normal() : i % 2 ? 1e300 : (double)other[i];
+    for (size_t i = 0; i < n; ++i)
+        doubles[i] = i % 3 ? random_normal() : i % 2 ? 1e300 : (double)other[i];
     for (size_t i = 0; i < n; ++i) want[i] = (real)doubles[i];
     s->k->convert(x, doubles, n);
     same("x", x, want, n);

@@ -43,7 +43,8 @@ static void check_names(const char *what, const char *(*names)(size_t), size_t c
     kernel_is(what, "index");
     for (size_t i = 0; i < count; ++i) {
         BEGIN(i);
-        verdict(names(i) && bp_find_name(names, names(i)) == i, "the name does not lead back to its row");
+        verdict(names(i) && bp_find_name(names, names(i)) == i,
+                "the name does not lead back to its row");
     }
     BEGIN(count);
     verdict(!names(count), "the name past the end is not NULL");
@@ -122,7 +123,8 @@ static void run(size_t row, size_t size, uint64_t seed)
     const subject s = {.k = bp_kernels_get(row, size),
                        .ref = ref,
                        .fused = strcmp(bp_isa_name(row), "sse2") != 0,
-                       .judged = bp_kernels_get(row, size) == ref || strcmp(bp_isa_name(row), "sse2") == 0};
+                       .judged = bp_kernels_get(row, size) == ref ||
+                                 strcmp(bp_isa_name(row), "sse2") == 0};
     const size_t done = checks_done(), wrong = checks_failed();
     kernel_is("table", "size");
     subject_is(bp_isa_name(row), dtype, true);
