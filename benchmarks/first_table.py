@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import statistics
 import sys
@@ -98,21 +97,13 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def slower(results: list[dict[str, Any]]) -> list[str]:
-    """Return where NumPy is ahead, at equal threads or at its best."""
+    """Return where NumPy is ahead at equal threads."""
     return [
         f"{result['workload']} with {found['threads']} thread(s)"
         for result in results
         for found in result["by_threads"]
-        if min(found["ratio"], found["ratio_to_best_numpy"]) < 1
+        if found["ratio"] < 1
     ]
-
-
-def save(out: Path, facts: dict[str, Any], record: dict[str, Any]) -> None:
-    """Put the record into the machine's file, beside what other benchmarks left there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    others = json.loads(out.read_text()) if out.exists() else {}
-    text = json.dumps({**others, "machine": facts, "first_table": record}, indent=1)
-    out.write_text(text + "\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -160,7 +151,7 @@ def main() -> int:
             "load_before": round(load, 2),
             "rows": results,
         }
-        save(out, facts, record)
+        machine.record(out, "first_table", record)
         print(f"written: {out}", file=sys.stderr)
     return 1 if behind else 0
 

@@ -39,8 +39,8 @@ class Loss(Value):
 class HalfSquaredError(Loss):
     """1/2 sum over outputs of (z - t)^2: the error of classic backpropagation.
 
-    Its gradient is z - t. As scikit-learn's MLPRegressor for one output (that takes the mean over
-    outputs too).
+    Its gradient is z - t. As scikit-learn's MLPRegressor, whose reported loss takes the mean over
+    outputs but whose gradient is that of the sum.
 
     References
     ----------

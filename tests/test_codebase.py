@@ -7,6 +7,7 @@ BPFAST_BUILD_DIR (`pip install . -Cbuild-dir=build/dev` leaves one) and binutils
 from __future__ import annotations
 
 import ast
+import json
 import math
 import os
 import re
@@ -168,6 +169,21 @@ def test_cmake_and_c_agree_on_the_isa_rows() -> None:
     assert len(in_c) == 3  # x86-64, AArch64, all others
     for header in re.findall(r"\b(simd_\w+\.h)\b", table):
         assert (SRC / "kernels" / header).exists()
+
+
+def test_wide_rows_that_choose_themselves_have_passed_somewhere() -> None:
+    """A row beyond AVX2 is chosen without being forced only where a record shows it correct."""
+    table = (SRC / "kernels" / "isa.inc").read_text()
+    chosen = set(re.findall(r"^BP_ISA_ROW\((\w+),[^,]+, 1\)", table, re.MULTILINE))
+    records = [json.loads(f.read_text()) for f in (ROOT / "benchmarks/results").glob("*.json")]
+    passed = {
+        isa
+        for record in records
+        for isa, counts in record.get("isa_rows", {}).get("rows", {}).items()
+        if counts["passed"] and not counts["failed"] and not counts["error"]
+        if not record["isa_rows"]["kernels"]["failed"]
+    }
+    assert chosen & {"avx512"} <= passed
 
 
 def test_pre_commit_runs_the_pinned_tools() -> None:

@@ -196,17 +196,21 @@ static void gemv(void *y_, const void *x_, const void *w_, const void *bias, siz
     }
 }
 
+BP_INLINE void copy_row(real *to, const real *from)
+{
+    for (size_t v = 0; v < BP_NV; ++v) v_store(to + v * BP_VL, v_load(from + v * BP_VL));
+}
+
 /* Row-major [rows][cols] into panels; the padding lanes of the last panel become zero. */
 static void pack(void *dst_, const void *src_, size_t rows, size_t cols, size_t lds, size_t stride)
 {
     real *dst = dst_;
     const real *src = src_;
-    for (size_t j = 0; j < cols; j += BP_NR, dst += stride) {
-        const size_t width = bp_min(BP_NR, cols - j);
-        for (size_t i = 0; i < rows; ++i) {
-            memcpy(dst + i * BP_NR, src + i * lds + j, width * sizeof(real));
-            memset(dst + i * BP_NR + width, 0, (BP_NR - width) * sizeof(real));
-        }
+    for (; cols >= BP_NR; cols -= BP_NR, src += BP_NR, dst += stride)
+        for (size_t i = 0; i < rows; ++i) copy_row(dst + i * BP_NR, src + i * lds);
+    for (size_t i = 0; cols > 0 && i < rows; ++i) {
+        memcpy(dst + i * BP_NR, src + i * lds, cols * sizeof(real));
+        memset(dst + i * BP_NR + cols, 0, (BP_NR - cols) * sizeof(real));
     }
 }
 
@@ -215,11 +219,10 @@ static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_
 {
     real *dst = dst_;
     const real *src = src_;
-    for (size_t j = 0; j < cols; j += BP_NR, src += stride) {
-        const size_t width = bp_min(BP_NR, cols - j);
-        for (size_t i = 0; i < rows; ++i)
-            memcpy(dst + i * ldd + j, src + i * BP_NR, width * sizeof(real));
-    }
+    for (; cols >= BP_NR; cols -= BP_NR, dst += BP_NR, src += stride)
+        for (size_t i = 0; i < rows; ++i) copy_row(dst + i * ldd, src + i * BP_NR);
+    for (size_t i = 0; cols > 0 && i < rows; ++i)
+        memcpy(dst + i * ldd, src + i * BP_NR, cols * sizeof(real));
 }
 
 static void transpose_block(void *dst_, const void *src_)

@@ -221,11 +221,13 @@ static bool continues(const bpfast_net *net, size_t rule)
     return net->has_optimizer && (rule == old || velocity);
 }
 
+/* New slots are zero already. */
 static void start_state(bpfast_net *net)
 {
-    for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s)
-        net->k->fill(bp_state_slot(net, s),
-                     bp_optimizer_slot_start(&net->optimizer, s, net->learning_rate), net->n_state);
+    for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s) {
+        const double start = bp_optimizer_slot_start(&net->optimizer, s, net->learning_rate);
+        if (start != 0) net->k->fill(bp_state_slot(net, s), start, net->n_state);
+    }
     net->counters.step = 0;
 }
 

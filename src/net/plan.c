@@ -76,29 +76,38 @@ static void plan_backward(bp_plan *plan, const bpfast_net *net, bool to_input)
     plan->input_delta = delta;
 }
 
-/* Column panels are the unit where a whole column is needed (max-norm), else runs of blocks of about
- * the same cost as the smallest useful share. */
+static void add_item(bp_plan *plan, const bpfast_net *net, bp_item item)
+{
+    const bp_kernels *k = net->k;
+    const bp_node *node = &net->nodes[item.node];
+    const size_t rows = bp_min(item.last * k->nr, node->in) - item.first * k->nr;
+    const size_t width = bp_round_up(bp_panel_width(k, node->out, item.panel), k->vl);
+    const double flops = (double)rows * (double)width * (2.0 * (double)plan->batch + 16.0);
+    plan->items[plan->n_items] = item;
+    plan->item_flops[plan->n_items + 1] = plan->item_flops[plan->n_items] + flops;
+    ++plan->n_items;
+}
+
+/* One item a block, or a whole column of blocks where max-norm needs it. Blocks run in groups whose
+ * panels of x stay in L2 while all panels of dz pass by. */
+enum { BP_GROUP_BYTES = 256 * 1024 };
+
 static void plan_items(bp_plan *plan, const bpfast_net *net)
 {
     const bp_kernels *k = net->k;
+    const size_t fit = bp_max(BP_GROUP_BYTES / (k->nr * k->size) / plan->batch, 1);
     plan->n_items = 0;
     for (size_t i = net->n_nodes; i-- > 0;) {
         const bp_node *node = &net->nodes[i];
         if (node->op != &bp_op_dense || !node->trainable) continue;
-        const size_t blocks = bp_panel_count(k, node->in);
-        for (size_t j = 0; j < bp_panel_count(k, node->out); ++j) {
-            const size_t run = node->max_norm > 0 ? blocks : 1;
-            for (size_t b = 0; b < blocks; b += run) {
-                const double rows = (double)bp_min(run * k->nr, node->in - b * k->nr);
-                const double width = (double)bp_round_up(bp_panel_width(k, node->out, j), k->vl);
-                plan->items[plan->n_items] =
-                    (bp_item){.node = i, .panel = j, .first = b, .last = b + run};
-                plan->item_flops[plan->n_items + 1] =
-                    plan->item_flops[plan->n_items] +
-                    rows * width * (2.0 * (double)plan->batch + 16.0);
-                ++plan->n_items;
-            }
-        }
+        const size_t blocks = bp_panel_count(k, node->in), panels = bp_panel_count(k, node->out);
+        const size_t group = node->max_norm > 0 ? blocks : bp_min(fit, blocks);
+        const size_t run = node->max_norm > 0 ? blocks : 1;
+        for (size_t start = 0; start < blocks; start += group)
+            for (size_t j = 0; j < panels; ++j)
+                for (size_t b = start; b < bp_min(start + group, blocks); b += run)
+                    add_item(plan, net,
+                             (bp_item){.node = i, .panel = j, .first = b, .last = b + run});
     }
 }
 

@@ -185,7 +185,7 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
     const size_t j = item->panel, in_padded = bp_round_up(node->in, k->nr);
     const bool updates = job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_SWEEP;
     _Alignas(BP_ALIGN) char g[BP_BLOCK_BYTES];
-    k->fill(g, 0, k->nr * k->nr); /* padding columns of the last panel */
+    if (node->out % k->nr > 0) k->fill(g, 0, k->nr * k->nr); /* padding of the last panel */
     for (size_t i = item->first; i < item->last; ++i) {
         const size_t block = node->state + (j * in_padded + i * k->nr) * k->nr;
         const part p = {

@@ -109,7 +109,6 @@ void bp_loss_residuals(const bp_pass *pass, const bp_objective *objective,
 typedef struct {
     size_t node, panel; /* column panel of the kernel */
     size_t first, last; /* row blocks */
-    double flops;
 } bp_item;
 
 typedef enum {

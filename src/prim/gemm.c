@@ -3,9 +3,9 @@
  *
  * y = x W for a range of rows. Loops, outermost first, with what each keeps in cache:
  *
- *   1  row blocks      of x        [BP_ROW_BYTES of x and k]        L2
+ *   1  row blocks      of x        [BP_ROW_BYTES]                   L2
  *   2  k blocks        of x and W  k in steps of BP_K_BLOCK
- *   3  panels of W     NR columns  [BP_K_BLOCK][NR], 25 KB          L1
+ *   3  panels of W     NR columns  [BP_K_BLOCK][NR], 25 to 50 KB    L1, L2
  *   4  tiles of rows   MR rows     inside gemm_rows
  *   5  p ascending     registers   inside the tile
  *
@@ -13,8 +13,9 @@
  */
 #include "prim.h"
 
-/* 25 KB of a 16-column float32 panel: it stays in a 32 KB L1 beside the rows that stream by. */
-enum { BP_PANEL_BYTES = 25 * 1024, BP_ROW_BYTES = 256 * 1024 };
+/* Rows of a panel of W in one k block: deep enough that reading and writing c between blocks costs
+ * little. Bytes of x in a row block: what a 512 KB L2 holds beside the panel. */
+enum { BP_K_BLOCK = 400, BP_ROW_BYTES = 400 * 1024 };
 
 size_t bp_panel_count(const bp_kernels *k, size_t cols) { return bp_ceil_div(cols, k->nr); }
 
@@ -71,9 +72,10 @@ void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, v
 static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
                     size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu)
 {
-    const size_t k_block = bp_max(BP_PANEL_BYTES / (k->nr * k->size) / k->nr, 1) * k->nr;
-    const size_t fit = BP_ROW_BYTES / (bp_min(k_block, k_total) * k->size);
-    const size_t row_block = bp_max(fit / k->mr, 1) * k->mr;
+    const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
+    const size_t fit = bp_max(BP_ROW_BYTES / (bp_min(k_block, k_total) * k->size), k->mr);
+    const size_t blocks = bp_max(bp_ceil_div(rows, fit), 1);
+    const size_t row_block = bp_round_up(bp_max(rows / blocks, 1), k->mr);
     for (size_t r = row0; r < row0 + rows; r += row_block) {
         const size_t m = bp_min(row_block, row0 + rows - r);
         for (size_t p = 0; p < k_total; p += k_block) {

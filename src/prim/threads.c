@@ -223,11 +223,12 @@ bp_thread_limits bp_threads_limits(void)
     return limits;
 }
 
-/* A second thread costs two barriers a step and some imbalance: it must bring more than that.
- * 25 GFLOP/s is what small layers reach on one core; 3 us of it a thread were measured to pay. */
+/* A second thread costs two barriers a step, some imbalance, and the way of half the weights and
+ * activations from one core's cache to the other's: steps under about 80 us on one thread lose by it
+ * where that way is long. 25 GFLOP/s is what small layers reach on one core. */
 size_t bp_threads_for(size_t available, double flops, size_t rows)
 {
-    const double per_thread = 3e-6 * 25e9;
+    const double per_thread = 40e-6 * 25e9;
     const double useful = flops / per_thread;
     const size_t by_work = useful < 2 ? 1 : useful > 1e6 ? available : (size_t)useful;
     return bp_max(1, bp_min(bp_min(available, by_work), rows));
