@@ -60,7 +60,7 @@ def tests(session: nox.Session) -> None:
     """Run the whole suite against an installed build."""
     session.install(*group("oracles"))
     session.install(".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *session.posargs, env={"BPFAST_PEERS": "1"})
 
 
 @nox.session
