@@ -223,9 +223,9 @@ bp_thread_limits bp_threads_limits(void)
     return limits;
 }
 
-/* A second thread costs two barriers a step, some imbalance, and the way of half the weights and
- * activations from one core's cache to the other's: steps under about 80 us on one thread lose by it
- * where that way is long. 25 GFLOP/s is what small layers reach on one core. */
+/* A second thread costs two barriers a step, some imbalance, and data moved between the cores' caches.
+ * On two Sapphire Rapids cores steps of 36 and 45 us lost by it; 80 us is a guess above them, and 25
+ * GFLOP/s an estimate of what small layers reach on one core. */
 size_t bp_threads_for(size_t available, double flops, size_t rows)
 {
     const double per_thread = 40e-6 * 25e9;
