@@ -54,17 +54,16 @@ def check_number(
     high_open: bool = False,
 ) -> float:
     """Return `value` as a finite float within [low, high]; an open end excludes its bound."""
-    expected = _range("a finite number", low, high, low_open, high_open)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise bad_type(name, expected, value)
+        raise bad_type(name, _range("a finite number", low, high, low_open, high_open), value)
     try:
         number = float(value)
     except OverflowError:
-        raise bad_value(name, expected, value) from None
+        number = math.inf
     above = number > low if low_open else number >= low
     below = number < high if high_open else number <= high
     if not (math.isfinite(number) and above and below):  # NaN fails every comparison
-        raise bad_value(name, expected, value)
+        raise bad_value(name, _range("a finite number", low, high, low_open, high_open), value)
     return number
 
 
@@ -95,18 +94,16 @@ def check_optional_positive(name: str, value: object) -> float | None:
 
 def check_int(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
     """Return `value` as an int within [low, high]; a float is refused, also 3.0."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is not None and (low is None or low <= number) and (high is None or number <= high):
+        return number
     expected = _range(
         "an int", -math.inf if low is None else low, math.inf if high is None else high
     )
-    if isinstance(value, bool):
-        raise bad_type(name, expected, value)
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise bad_type(name, expected, value) from None
-    if (low is not None and number < low) or (high is not None and number > high):
-        raise bad_value(name, expected, value)
-    return number
+    raise (bad_type if number is None else bad_value)(name, expected, value)
 
 
 def check_count(name: str, value: object) -> int:
@@ -129,12 +126,10 @@ def check_bool(name: str, value: object) -> bool:
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     """Return the string `value`, one of `choices`."""
-    expected = f"one of {', '.join(choices)}"
-    if not isinstance(value, str):
-        raise bad_type(name, expected, value)
-    if value not in choices:
-        raise bad_value(name, expected, value)
-    return str(value)
+    if isinstance(value, str) and value in choices:
+        return str(value)
+    error = bad_value if isinstance(value, str) else bad_type
+    raise error(name, f"one of {', '.join(choices)}", value)
 
 
 def check_text(name: str, value: object) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from bpfast.errors import ShapeError
 if TYPE_CHECKING:
     from bpfast.losses import Loss
 
+#: The element types that the core reads, in native byte order.
+_SOURCES = frozenset(np.dtype(name) for name in _core.SOURCES)
+
 #: Losses whose targets lie in [0, 1], and the one whose targets are counts.
 _PROBABILITIES = ("cross_entropy", "binary_cross_entropy")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Rows:
     """Checked arrays, and the C view of them.
 
@@ -54,7 +58,9 @@ class Rows:
 
     def weighted(self, weights: NDArray[np.float64] | None) -> Rows:
         """Return the same rows with these weights."""
-        return replace(self, weights=weights)
+        if weights is None and self.weights is None:
+            return self
+        return Rows(self.x, self.y, self.labels, weights, self.streamed)
 
     def target(self) -> NDArray[Any]:
         """Return labels or targets, whichever there are."""
@@ -68,22 +74,28 @@ class Rows:
 
 def as_array(name: str, value: object) -> NDArray[Any]:
     """Return `value` as an ndarray of a numeric type that the core reads."""
-    if isinstance(value, np.ma.MaskedArray):
+    array = value if type(value) is np.ndarray else _convert(name, value)
+    if array.dtype in _SOURCES:
+        return array
+    if array.dtype.kind in "USO":
+        hint = "; for class names use bpfast.sklearn's estimators" if name.startswith("y") else ""
+        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}{hint}")
+    if not array.dtype.isnative:
+        raise TypeError(f"{name} must be in native byte order, got dtype {array.dtype.str}")
+    raise TypeError(f"{name} must have a real dtype of at most 64 bits, got {array.dtype}")
+
+
+def _convert(name: str, value: object) -> NDArray[Any]:
+    """Return an ndarray of what is not just that."""
+    masked = sys.modules.get("numpy.ma")  # without it no array is masked
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: fill or drop the masked values first")
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} must be dense, got a sparse {type(value).__name__}")
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} must be a rectangular array: {error}") from None
-    if array.dtype.kind in "USO":
-        hint = "; for class names use bpfast.sklearn's estimators" if name.startswith("y") else ""
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}{hint}")
-    if array.dtype.name not in _core.SOURCES:
-        raise TypeError(f"{name} must have a real dtype of at most 64 bits, got {array.dtype}")
-    if not array.dtype.isnative:
-        raise TypeError(f"{name} must be in native byte order, got dtype {array.dtype.str}")
-    return array
 
 
 def _check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
@@ -165,14 +177,14 @@ def _as_labels(name: str, array: NDArray[Any], classes: int) -> NDArray[np.int64
         if not whole.all():
             row = int(np.argmin(whole))
             raise ValueError(f"{name} must hold whole class labels, got {flat[row]} at row {row}")
-    low, high = flat.min(), flat.max()
-    if low < 0 or high >= classes:
-        row = int(np.argmax((flat < 0) | (flat >= classes)))
+    labels = np.ascontiguousarray(flat, dtype=np.int64)
+    row = _core.find_bad_label(labels, classes)
+    if row < len(labels):
         raise ValueError(
             f"{name} must hold class labels 0 to {classes - 1} for {classes} outputs, "
             f"got {flat[row]} at row {row}"
         )
-    return np.ascontiguousarray(flat, dtype=np.int64)
+    return labels
 
 
 def _as_targets(name: str, array: NDArray[Any], outputs: int) -> NDArray[Any]:

@@ -91,14 +91,16 @@ class Fit:
         self.scorer = Scorer(net, self.loss, options["metrics"], self.rows)
         self.history = History()
         given = check_callbacks(options["callbacks"])
-        lines = ProgressLines(options["verbose"])
-        # A checkpoint keeps the state of the others: it comes after them.
-        ordered = sorted(given, key=lambda c: isinstance(c, Checkpoint))
+        lines = ProgressLines(options["verbose"])  # raises for another number
         self.callbacks: list[Callback] = [
             self.history,
             *([lines] if options["verbose"] else []),
-            *ordered,
+            # A checkpoint keeps the state of the others: it comes after them.
+            *sorted(given, key=lambda c: isinstance(c, Checkpoint)),
         ]
+        # Those that are called after each batch, and whose state a resumed fit needs.
+        self.watchers = [c for c in self.callbacks if c.uses_batches]
+        self.keepers = [c for c in self.callbacks if _keeps_state(c)]
         check_monitors([*given, self.schedule], self._recorded())
         if isinstance(self.optimizer, optimizers.Rprop) and self.batch_size < len(self.rows):
             warnings.warn(
@@ -132,12 +134,6 @@ class Fit:
         weights = given[2] if len(given) == 3 else None
         return rows, found.weighted(as_weights(found, weights, None, loss, net.outputs))
 
-    def _keepers(self) -> list[Callback]:
-        """Return the callbacks whose state a resumed fit needs."""
-        shown = (History, ProgressLines)
-        keeps = [c for c in self.callbacks if type(c).get_state is not Callback.get_state]
-        return [c for c in keeps if not isinstance(c, shown)]
-
     def _check_resumed(self) -> None:
         """Raise when the fit to go on with had other rows, batches or callbacks."""
         progress = self.net._progress
@@ -148,7 +144,7 @@ class Fit:
                 f"resume needs the {progress.rows} training rows and batch_size "
                 f"{progress.batch_size} of before, got {len(self.rows)} and {self.batch_size}"
             )
-        before, now = len(progress.freeze().callbacks), len(self._keepers())
+        before, now = len(progress.freeze().callbacks), len(self.keepers)
         if before != now:
             raise ValueError(
                 f"callbacks must be those of the fit that is resumed: "
@@ -220,7 +216,8 @@ class Fit:
                 callback.net = self.net
         try:
             stop = self._call("on_train_begin", start)
-            self._restore_states(progress)
+            if progress.history:
+                self._restore_states(progress)
             epoch, cursor = progress.epoch, progress.cursor
             spread = self.scorer.spread(self.rows)
             deadline = time.monotonic() + self.max_seconds
@@ -268,18 +265,17 @@ class Fit:
 
     def _steps(self, deadline: float) -> tuple[bool, bool]:
         """Run the epoch's batches; return whether all were, and whether a callback said stop."""
-        watchers = [c for c in self.callbacks if c.uses_batches]
-        limit = 1 if watchers else 2**62
+        limit = 1 if self.watchers else 2**62
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False, True
             finished = self.run_.steps(limit, CHUNK_SECONDS, left, time.monotonic)
-            if watchers:
+            if self.watchers:
                 self.run_.unpack()
                 at = self.run_.cursor()
                 mean = {"loss": at["loss_sum"] / at["weight_sum"] if at["weight_sum"] else math.nan}
-                stops = [bool(c.on_batch_end(at["batch"] - 1, mean)) for c in watchers]
+                stops = [bool(c.on_batch_end(at["batch"] - 1, mean)) for c in self.watchers]
                 if any(stops):
                     return finished, True
             if finished:
@@ -320,8 +316,10 @@ class Fit:
 
     def _call(self, method: str, *arguments: Any) -> bool:
         """Call every callback; return whether one said stop."""
-        stops = [bool(getattr(c, method)(*arguments)) for c in self.callbacks]  # all of them
-        return any(stops)
+        stop = False
+        for callback in self.callbacks:
+            stop = bool(getattr(callback, method)(*arguments)) or stop  # all of them are called
+        return stop
 
     # ---- stops
 
@@ -353,13 +351,19 @@ class Fit:
 
     def _restore_states(self, progress: Progress) -> None:
         """Bring history, callbacks and schedule to where the interrupted fit stood."""
-        if progress.history:
-            self.history.set_state(progress.history)
-        for callback, state in zip(self._keepers(), progress.callbacks, strict=False):
+        self.history.set_state(progress.history)
+        for callback, state in zip(self.keepers, progress.callbacks, strict=False):
             if state:
                 callback.set_state(state)
         if self.schedule is not None and progress.schedule:
             self.schedule.set_state(progress.schedule)
+
+
+def _keeps_state(callback: Callback) -> bool:
+    """Whether a resumed fit needs the callback's state: the fit makes its own record and lines."""
+    if isinstance(callback, (History, ProgressLines)):
+        return False
+    return type(callback).get_state is not Callback.get_state
 
 
 class LiveProgress:
@@ -370,7 +374,7 @@ class LiveProgress:
         self.cursor = cursor
         self.rows = len(fit.rows)
         self.batch_size = fit.batch_size
-        self._objects = (fit.history, fit._keepers(), fit.schedule)
+        self._objects = (fit.history, fit.keepers, fit.schedule)
 
     def freeze(self) -> Progress:
         """Return plain values. Durations become 0: equal runs make equal files."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def _same_columns(a: NDArray[Any]) -> bool:
-    """Return whether all columns are equal; the first two decide nearly always."""
-    return bool((a[..., 0] == a[..., 1]).all() and (a == a[..., :1]).all())
+    """Return whether all columns are equal; the first two elements decide nearly always."""
+    return bool(a[0, 0] == a[0, 1] and (a == a[:, :1]).all())
 
 
 def warn_of_symmetry(net: Network) -> None:

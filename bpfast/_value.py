@@ -9,15 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
-from weakref import WeakKeyDictionary
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 from bpfast._check import bad_type, bad_value, check_text
 
 C = TypeVar("C", bound="Configurable")
-
-#: The constructors' arguments, kept because reading them costs tens of microseconds.
-_SIGNATURES: WeakKeyDictionary[type, dict[str, inspect.Parameter]] = WeakKeyDictionary()
 
 
 class Configurable:
@@ -152,14 +149,28 @@ def resolve(argument: str, value: object, table: Mapping[str, type[C]], base: ty
         raise TypeError(f"{error}{hint}")
     if check_text(argument, value) not in table:
         raise bad_value(argument, f"one of {', '.join(table)}", value)
-    return table[value].from_config({base.config_key: value}, argument)
+    cls = table[value]
+    if issubclass(cls, Value):
+        return cast(C, _default(cast("type[Value]", cls), argument))
+    return cls.from_config({base.config_key: value}, argument)
+
+
+@cache
+def _default(cls: type[Value], argument: str) -> Value:
+    """Return the immutable object that a bare name stands for, always the same one."""
+    return cls.from_config({cls.config_key: cls.config_name()}, argument)
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Return the arguments of the constructor by name, without self."""
-    if cls not in _SIGNATURES:
-        _SIGNATURES[cls] = dict(inspect.signature(cls).parameters)
-    return _SIGNATURES[cls]
+    """Return the arguments of the constructor by name, without self.
+
+    A class keeps them once they are read, which takes tens of microseconds.
+    """
+    found: dict[str, inspect.Parameter] | None = cls.__dict__.get("_parameters_")
+    if found is None:
+        found = dict(inspect.signature(cls).parameters)
+        type.__setattr__(cls, "_parameters_", found)
+    return found
 
 
 def _is_first(parameter: inspect.Parameter) -> bool:

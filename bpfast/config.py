@@ -53,8 +53,10 @@ def set_num_threads(n: int | None) -> None:
 
 def thread_choice(n_threads: int | None) -> tuple[int, str]:
     """Return the most threads a network may use, and what decided it."""
-    limits = _core.thread_limits()
     asked, reason = (n_threads, "n_threads") if n_threads else (_num_threads, "set_num_threads")
+    if asked == 1:
+        return 1, reason
+    limits = _core.thread_limits()
     if asked is None:
         return int(limits["threads"]), str(limits["reason"])
     if exact_threads:

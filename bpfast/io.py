@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +26,21 @@ from bpfast.errors import ShapeError
 from bpfast.layers import from_config as layer_from_config
 
 if TYPE_CHECKING:
-    from bpfast.network import Matches, Network
+    from bpfast.network import Network
 
 #: Metadata key, and the newest version of what stands under it that this code reads.
 KEY = "bpfast"
 SCHEMA = 1
 _STATE = "optimizer."
+
+
+class Matches(NamedTuple):
+    """What `Network.load_weights` found."""
+
+    matched: list[str]
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+    mismatched: list[str]
 
 
 def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -224,8 +233,6 @@ def load_weights(
     net: Network, src: str | os.PathLike[str] | Mapping[str, ArrayLike], *, strict: bool
 ) -> Matches:
     """Copy weights by name and shape; see `Network.load_weights`."""
-    from bpfast.network import Matches
-
     given: Mapping[str, ArrayLike] = src if isinstance(src, Mapping) else read(src)[0]
     arrays: dict[str, NDArray[Any]] = {}
     for key, value in given.items():

@@ -176,7 +176,7 @@ def get(value: object, argument: str = "loss") -> Loss | LossFunction:
     TypeError, ValueError
         `value` is none of these, or a parameter is out of range.
     """
-    if isinstance(value, Loss | str | Mapping | type):
+    if isinstance(value, (str, Loss, type, Mapping)):
         return resolve(argument, value, TABLE, Loss)
     if callable(value):
         function: LossFunction = value

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, _inference, config, losses
 from bpfast._batches import Batches
+from bpfast._build import draw_weights
 from bpfast._check import check_bool, check_choice, check_count, check_text
 from bpfast._data import as_inputs
-from bpfast._initializer import Initializer
+from bpfast._fit_lock import FitLock
 from bpfast._spec import core_rule, layer_names, read_layers, seed_of
 from bpfast.layers import Dense, Layer
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
     from bpfast.callbacks import Callback, History
+    from bpfast.io import Matches
     from bpfast.optimizers import Optimizer
     from bpfast.schedules import Schedule
 
@@ -32,15 +32,6 @@ MetricLike = str | Callable[..., float]
 
 #: Element types of weights and arithmetic.
 DTYPES = ("float32", "float64")
-
-
-class Matches(NamedTuple):
-    """What `Network.load_weights` found."""
-
-    matched: list[str]
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-    mismatched: list[str]
 
 
 class Network:
@@ -91,7 +82,7 @@ class Network:
         n_threads: int | None = None,
     ) -> None:
         self._setup(*read_layers(layers, input_shape), dtype, seed_of(rng), n_threads)
-        self._initialize()
+        draw_weights(self)
 
     def _setup(
         self, layers: list[Layer], inputs: int, dtype: str, seed: int, n_threads: int | None
@@ -123,8 +114,7 @@ class Network:
         self._metrics: list[str] = []
         self._progress: Progress | LiveProgress | None = None  # where an interrupted fit stands
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
-        self._owner: int | None = None  # the thread that is in fit
-        self._lock = threading.Lock()
+        self._lock = FitLock()
         self._batches = Batches(self)
         self._trainable = [layer.trainable for layer in layers]
 
@@ -136,23 +126,6 @@ class Network:
             view = flat[offset : offset + rows * cols]
             views[name] = view if is_bias else view.reshape(rows, cols)
         return views
-
-    def _initialize(self) -> None:
-        """Draw the initial weights."""
-        for layer, _, rows, cols, is_bias in self._core.tensors():
-            dense = cast(Dense, self.layers[layer])
-            name = f"{self._names[layer]}.{'bias' if is_bias else 'kernel'}"
-            init: Initializer = dense.bias_init if is_bias else dense.resolved_weight_init()
-            view = self.params[name]
-            if is_bias:
-                rows = self.params[f"{self._names[layer]}.kernel"].shape[0]
-            kind, a, b = init.spec(rows, cols)
-            if kind == "given":
-                view[...] = init.values(view.shape)
-            elif kind == "orthogonal" and is_bias:
-                raise ValueError(f"bias_init of layer {self._names[layer]} cannot be orthogonal")
-            else:
-                _core.fill(view, kind, a, b, self.seed, 2 * layer + is_bias)
 
     # ---- training
 
@@ -243,7 +216,8 @@ class Network:
         """
         from bpfast._fit import Fit
 
-        with self._fitting():
+        with self._lock:
+            self._current_batches()
             return Fit(
                 self,
                 X,
@@ -266,33 +240,19 @@ class Network:
                 resume=resume,
             ).run()
 
-    @contextmanager
-    def _fitting(self) -> Any:
-        """Hold the network for one fit, or raise at once."""
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("a fit of this network is running; wait for it or fit a clone")
-        self._owner = threading.get_ident()
-        try:
-            trainable = [layer.trainable for layer in self.layers]
-            if trainable != self._trainable:  # changed since: plans are made anew
-                self._core.set_trainable(trainable)
-                self._trainable, self._batches = trainable, Batches(self)
-            yield
-        finally:
-            self._owner = None
-            self._lock.release()
-
-    def _check_idle(self, what: str) -> None:
-        """Raise when another thread is in fit; the fit's own callbacks may go on."""
-        owner = self._owner
-        if owner is not None and owner != threading.get_ident():
-            raise RuntimeError(f"{what} while another thread fits this network; use a clone")
+    def _current_batches(self) -> Batches:
+        """Return the single-batch runs: new ones after a layer was frozen or thawed."""
+        trainable = [layer.trainable for layer in self.layers]
+        if trainable != self._trainable:
+            self._core.set_trainable(trainable)
+            self._trainable, self._batches = trainable, Batches(self)
+        return self._batches
 
     # ---- inference
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the last layer's output, (rows, outputs); any number of threads may call it."""
-        self._check_idle("predict")
+        self._lock.check_idle("predict")
         x = as_inputs(X, self.inputs, self.dtype.itemsize)
         out = np.empty((len(x), self.outputs), self.dtype)
         if len(x):
@@ -301,7 +261,11 @@ class Network:
 
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Return the output (outputs,) for one row x (inputs,), in `out` when given."""
-        self._check_idle("predict_one")
+        if self._lock.owner is None:
+            found: Array | None = self._core.predict_one(x, out)
+            if found is not None:
+                return found
+        self._lock.check_idle("predict_one")
         return _inference.predict_one(self, x, out)
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -328,7 +292,7 @@ class Network:
         ValueError
             No `loss` was given and the network was never fitted.
         """
-        self._check_idle("evaluate")
+        self._lock.check_idle("evaluate")
         return _inference.evaluate(self, X, y, loss, metrics, sample_weight)
 
     # ---- one batch at a time
@@ -338,8 +302,8 @@ class Network:
 
         ``training=True`` applies dropout and is what `backward` goes back through.
         """
-        with self._fitting():
-            return self._batches.forward(X, check_bool("training", training))
+        with self._lock:
+            return self._current_batches().forward(X, check_bool("training", training))
 
     def backward(self, dY: ArrayLike, *, accumulate: bool = False) -> Array:
         """Go back through the last ``forward(..., training=True)``.
@@ -362,23 +326,25 @@ class Network:
         RuntimeError
             No such forward came before.
         """
-        with self._fitting():
-            return self._batches.backward(dY, check_bool("accumulate", accumulate))
+        with self._lock:
+            return self._current_batches().backward(dY, check_bool("accumulate", accumulate))
 
     def loss_and_gradient(
         self, X: ArrayLike, y: ArrayLike, *, loss: LossLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return loss plus penalty of one batch in training mode; `gradients` hold its gradient."""
-        with self._fitting():
-            return self._batches.loss_and_gradient(X, y, losses.get(loss), sample_weight)
+        with self._lock:
+            return self._current_batches().loss_and_gradient(X, y, losses.get(loss), sample_weight)
 
     def step(self, optimizer: str | Optimizer) -> None:
         """Make one optimizer step from `gradients`."""
-        with self._fitting():
-            self._batches.step(optimizer)
+        with self._lock:
+            self._current_batches().step(optimizer)
 
     def _set_optimizer(self, optimizer: Optimizer) -> None:
         """Give the core its rule; the state continues while the class stays the same."""
+        if optimizer is self._optimizer:
+            return  # immutable: the core has its numbers
         if self._optimizer is not None and type(self._optimizer) is not type(optimizer):
             self._core.reset_optimizer()
         self._core.set_optimizer(core_rule(optimizer))
@@ -386,7 +352,7 @@ class Network:
 
     def reset_optimizer(self) -> None:
         """Forget the optimizer's state, and with it a fit that could be resumed."""
-        with self._fitting():
+        with self._lock:
             self._core.reset_optimizer()
             self._optimizer = None
             self._progress = None

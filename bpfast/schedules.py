@@ -328,7 +328,7 @@ def get(value: object, argument: str = "schedule") -> Schedule | None:
     """
     if value is None:
         return None
-    if isinstance(value, Schedule | str | Mapping | type):
+    if isinstance(value, (str, Schedule, type, Mapping)):
         return resolve(argument, value, TABLE, Schedule)
     if callable(value):
         return Custom(value)

@@ -18,6 +18,8 @@ from c_bpfast cimport *
 
 from array import array as vector
 
+from numpy import empty, ndarray
+
 
 cdef extern from *:
     """
@@ -100,6 +102,15 @@ def find_bad_row(x, int itemsize):
     return bad
 
 
+def find_bad_label(labels, size_t classes):
+    """First of the int64 labels that is not 0 .. classes - 1; their number if none."""
+    cdef Borrowed held = Borrowed(labels)
+    cdef size_t rows = held.rows(), bad
+    with nogil:
+        bad = bpfast_find_bad_label(<const int64_t *>held.view.buf, rows, classes)
+    return bad
+
+
 def activate(str activation, array):
     """Applies an activation to a C-contiguous (rows, columns) float array in place."""
     cdef Borrowed held = Borrowed(array, True)
@@ -107,6 +118,12 @@ def activate(str activation, array):
     if not bpfast_activate(name, held.view.buf, held.view.shape[0], held.view.shape[1],
                            held.view.itemsize):
         raise ValueError(f"unknown activation {activation!r}")
+
+
+# A row through fewer parameters takes less than about 10 us: others may wait so long for the GIL,
+# and giving it up and taking it back costs a tenth of a microsecond, or much more when one does.
+cdef size_t MOST_WITH_GIL = 100_000
+cdef size_t FLOAT32 = SOURCES.index("float32"), FLOAT64 = SOURCES.index("float64")
 
 
 # ---- networks --------------------------------------------------------------------------------
@@ -117,6 +134,7 @@ cdef class Net:
 
     cdef bpfast_net *net
     cdef bpfast_net_info info
+    cdef str dtype
 
     def __cinit__(self, list layers, size_t inputs, int itemsize, str isa, uint64_t seed):
         cdef bpfast_message message
@@ -152,6 +170,7 @@ cdef class Net:
             free(specs)
         check(status, &message)
         self.info = bpfast_net_describe(self.net)
+        self.dtype = "f" if itemsize == 4 else "d"
 
     def __dealloc__(self):
         bpfast_net_free(self.net)
@@ -259,6 +278,49 @@ cdef class Net:
             status = bpfast_predict(
                 self.net, &array, rows, result.view.buf, threads, exact_threads, &message)
         check(status, &message)
+
+    def predict_one(self, x, out):
+        """The output for one row, in `out` or (None) in a new array.
+
+        The short way for what is called most: finite rows that `hold_row` takes. For anything else
+        it returns None and has done nothing.
+        """
+        cdef Py_buffer row, result
+        if not hold_row(x, self.info.inputs, False, &row):
+            return None
+        try:
+            if out is None:
+                out = empty(self.info.outputs, self.dtype)
+            if not hold_row(out, self.info.outputs, True, &result):
+                return None
+            try:
+                return out if self.predict_held(&row, &result) else None
+            finally:
+                PyBuffer_Release(&result)
+        finally:
+            PyBuffer_Release(&row)
+
+    cdef bint predict_held(self, const Py_buffer *row, const Py_buffer *out) except -1:
+        """Whether both buffers would do; then the row's output is in the second."""
+        cdef bpfast_message message
+        cdef bpfast_status status
+        cdef bpfast_array array
+        if <size_t>out.itemsize != self.info.itemsize:
+            return False
+        array.data = row.buf
+        array.source = FLOAT32 if row.itemsize == 4 else FLOAT64
+        array.row_stride = 0
+        array.col_stride = row.strides[0]
+        array.cols = self.info.inputs
+        if bpfast_find_bad_row(&array, 1, self.info.itemsize) == 0:
+            return False
+        if self.info.n_parameters <= MOST_WITH_GIL:
+            status = bpfast_predict(self.net, &array, 1, out.buf, 1, False, &message)
+        else:
+            with nogil:
+                status = bpfast_predict(self.net, &array, 1, out.buf, 1, False, &message)
+        check(status, &message)
+        return True
 
     def evaluate(self, Data data, Objective objective, size_t threads, residuals=None):
         cdef bpfast_scores scores

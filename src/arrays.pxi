@@ -49,6 +49,26 @@ cdef class Borrowed:
         return self.view.shape[0]
 
 
+cdef bint hold_row(object value, Py_ssize_t n, bint writable, Py_buffer *view) except -1:
+    """Whether `value` is a NumPy array (n,) of float32 or float64, and no subclass; then it is held
+    in `view` until PyBuffer_Release. Writable ones must be contiguous."""
+    if type(value) is not ndarray:
+        return False
+    flags = PyBUF_STRIDED if writable else PyBUF_STRIDED_RO
+    try:
+        PyObject_GetBuffer(value, view, flags | PyBUF_FORMAT)
+    except (BufferError, ValueError):
+        return False  # read-only
+    if (
+        view.ndim == 1 and view.shape[0] == n and view.format[1] == 0
+        and (view.format[0] == b"f" or view.format[0] == b"d")
+        and (not writable or view.strides[0] == view.itemsize)
+    ):
+        return True
+    PyBuffer_Release(view)
+    return False
+
+
 cdef class View:
     """Memory inside a C object as a writable 1-D buffer; keeps its owner alive."""
 

@@ -63,6 +63,8 @@ typedef struct {
 /* Index of the first row of [rows] with an element that is not finite once rounded to itemsize
  * bytes, or rows. */
 size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize);
+/* The first label that is not 0 .. classes - 1; rows if there is none. */
+size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes);
 
 /* ---- networks ---- */
 typedef struct {

@@ -49,6 +49,7 @@ cdef extern from "bpfast.h" nogil:
         const int64_t *labels
         const double *weights
     size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize) noexcept
+    size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes) noexcept
 
     ctypedef struct bpfast_layer:
         const char *kind

@@ -156,46 +156,6 @@ static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t
     }
 }
 
-/* One row against row-major w: y stays in L1 and meets eight rows of w at a time. */
-enum { BP_GEMV_ROWS = 8 };
-
-BP_INLINE vec gemv_lanes(vec y, const real *x, const real *w, size_t n, size_t k, size_t lanes)
-{
-    for (size_t p = 0; p < k; ++p) {
-        const vec wp = lanes == BP_VL ? v_load(w + p * n) : v_load_n(w + p * n, lanes);
-        y = v_fma(v_set1(x[p]), wp, y);
-    }
-    return y;
-}
-
-static void gemv(void *y_, const void *x_, const void *w_, const void *bias, size_t k, size_t n)
-{
-    real *y = y_;
-    const real *x = x_, *w = w_;
-    if (bias)
-        memcpy(y, bias, n * sizeof(real));
-    else
-        memset(y, 0, n * sizeof(real));
-    for (size_t p = 0; p < k; p += BP_GEMV_ROWS) {
-        const size_t rows = bp_min(BP_GEMV_ROWS, k - p);
-        size_t j = 0;
-        if (rows == BP_GEMV_ROWS) {
-            for (; j + BP_VL <= n; j += BP_VL)
-                v_store(y + j,
-                        gemv_lanes(v_load(y + j), x + p, w + p * n + j, n, BP_GEMV_ROWS, BP_VL));
-        }
-        for (; j < n; j += BP_VL) {
-            const size_t lanes = bp_min(BP_VL, n - j);
-            const vec start = lanes == BP_VL ? v_load(y + j) : v_load_n(y + j, lanes);
-            const vec end = gemv_lanes(start, x + p, w + p * n + j, n, rows, lanes);
-            if (lanes == BP_VL)
-                v_store(y + j, end);
-            else
-                v_store_n(y + j, end, lanes);
-        }
-    }
-}
-
 BP_INLINE void copy_row(real *to, const real *from)
 {
     for (size_t v = 0; v < BP_NV; ++v) v_store(to + v * BP_VL, v_load(from + v * BP_VL));

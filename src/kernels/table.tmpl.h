@@ -26,6 +26,7 @@ enum { BP_NV = 2, BP_MR = 6 }; /* 12 of 16 */
 enum { BP_NR = BP_NV * BP_VL };
 
 #include "gemm.tmpl.h"
+#include "gemv.tmpl.h"
 #include "reduce.tmpl.h"
 #include "activations.tmpl.h"
 #include "loss.tmpl.h"

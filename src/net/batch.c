@@ -38,7 +38,7 @@ bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0
 }
 
 /* Blocks of rows and columns, converted as training would convert them. */
-enum { BP_SCAN_ROWS = 32, BP_SCAN_COLS = 64 };
+enum { BP_SCAN_ROWS = 32, BP_SCAN_COLS = 64, BP_SCAN_BYTES = 16384 };
 
 static bool block_finite(const bp_kernels *k, const bpfast_array *x, size_t first, size_t rows)
 {
@@ -54,14 +54,54 @@ static bool block_finite(const bp_kernels *k, const bpfast_array *x, size_t firs
     return true;
 }
 
+/* Rows that can be read as they are: of a float type that no conversion to the network's overflows.
+ * Returns that type's size, else 0. */
+static size_t plain_size(const bpfast_array *x, size_t itemsize)
+{
+    const size_t size = x->source == BP_SOURCE_float32 ? sizeof(float)
+                        : x->source == BP_SOURCE_float64 && itemsize == sizeof(double)
+                            ? sizeof(double)
+                            : 0;
+    if (size == 0 || x->col_stride != (ptrdiff_t)size) return 0;
+    return ((uintptr_t)x->data | (uintptr_t)x->row_stride) % size == 0 ? size : 0;
+}
+
+/* The first rows that are all finite, BP_SCAN_BYTES at a time. */
+static size_t finite_rows(const bpfast_array *x, size_t rows, size_t size)
+{
+    const bp_kernels *k = bp_kernels_get(bp_isa_default(), size);
+    const size_t bytes = x->cols * size;
+    const bool dense = x->row_stride == (ptrdiff_t)bytes;
+    const size_t step = dense ? bp_max(BP_SCAN_BYTES / bp_max(bytes, 1), 1) : 1;
+    for (size_t first = 0; first < rows; first += step) {
+        const char *from = (const char *)x->data + (ptrdiff_t)first * x->row_stride;
+        if (!k->all_finite(from, bp_min(step, rows - first) * x->cols)) return first;
+    }
+    return rows;
+}
+
 size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
 {
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
-    for (size_t first = 0; first < rows; first += BP_SCAN_ROWS) {
+    const size_t size = plain_size(x, itemsize);
+    for (size_t first = size ? finite_rows(x, rows, size) : 0; first < rows;
+         first += BP_SCAN_ROWS) {
         const size_t count = bp_min(BP_SCAN_ROWS, rows - first);
         if (block_finite(k, x, first, count)) continue;
         for (size_t r = first; r < first + count; ++r)
             if (!block_finite(k, x, r, 1)) return r;
+    }
+    return rows;
+}
+
+size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes)
+{
+    for (size_t first = 0; first < rows; first += BP_SCAN_ROWS) {
+        const size_t last = bp_min(first + BP_SCAN_ROWS, rows);
+        bool bad = false;
+        for (size_t r = first; r < last; ++r) bad |= (uint64_t)labels[r] >= classes;
+        for (size_t r = first; bad && r < last; ++r)
+            if ((uint64_t)labels[r] >= classes) return r;
     }
     return rows;
 }

@@ -28,12 +28,10 @@ static bp_layout infer_layout(const bpfast_net *net, const bp_plan *plan, size_t
                               size_t *scratch)
 {
     bp_layout layout = {0};
-    size_t widest = net->inputs;
-    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
     bp_layout_add(&layout, plan->bytes, 1);
     *table = bp_layout_add(&layout, plan->n_buffers, sizeof(bp_panels));
-    *scratch =
-        bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), net->k->size);
+    *scratch = bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(net->widest, net->k->nr),
+                             net->k->size);
     return layout;
 }
 
@@ -108,15 +106,14 @@ static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, 
 {
     enum { ON_STACK = 16384 }; /* bytes: small networks need no allocation */
     const bp_kernels *k = net->k;
+    const size_t padded = bp_round_up(net->widest, k->nr);
     _Alignas(BP_ALIGN) char room[ON_STACK];
     bp_layout layout = {0};
     void *memory = NULL;
-    size_t widest = net->inputs;
-    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
-    bp_layout_add(&layout, bp_round_up(widest, k->nr), 2 * k->size);
+    bp_layout_add(&layout, padded, 2 * k->size);
     if (layout.overflow || layout.size > sizeof room)
         BP_TRY(bp_arena_try(&memory, &layout, "one row's activations", message));
-    void *a = memory ? memory : room, *b = bp_at(a, bp_round_up(widest, k->nr), k->size);
+    void *a = memory ? memory : room, *b = bp_at(a, padded, k->size);
     const bp_fpmode mode = bp_fpmode_enter();
     for (size_t r = 0; r < rows; ++r) {
         void *from = a, *to = b;

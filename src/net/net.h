@@ -35,6 +35,7 @@ struct bpfast_net {
     const bp_kernels *k, *k64;
     bp_node *nodes;
     size_t n_nodes, inputs, outputs;
+    size_t widest; /* columns of the widest matrix, inputs included */
     size_t n_parameters, n_state, n_buffers;
     void *persist; /* PARAM | GRAD | BUFFERS */
     void *parameters, *gradients, *buffers;

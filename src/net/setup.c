@@ -24,12 +24,10 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     const size_t size = net->k->size;
     const size_t masked = masks_weights(net) ? net->n_state : 0;
     const size_t rows = config->validation.rows, chunks = bp_ceil_div(rows, BP_INFER_CHUNK);
-    size_t widest = net->inputs;
     parts p = {0};
     bp_layout *l = &p.layout;
-    for (size_t i = 0; i < net->n_nodes; ++i) widest = bp_max(widest, net->nodes[i].out);
     bp_layout one = {0};
-    bp_layout_add(&one, BP_SCRATCH_ROWS * bp_round_up(widest, net->k->nr), size);
+    bp_layout_add(&one, BP_SCRATCH_ROWS * bp_round_up(net->widest, net->k->nr), size);
     p.scratch_size = one.size;
     p.matrices = bp_layout_add(l, plan->bytes, 1);
     p.table = bp_layout_add(l, plan->n_buffers, sizeof(bp_panels));

@@ -57,7 +57,7 @@ static bpfast_status read_layer(bp_node *node, const bpfast_layer *layer, size_t
 bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n_layers,
                            bpfast_message *message)
 {
-    size_t cols = net->inputs;
+    size_t cols = net->widest = net->inputs;
     bool dense = false;
     for (size_t i = 0; i < n_layers; ++i) {
         bp_node *node = &net->nodes[i];
@@ -65,6 +65,7 @@ bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n
         if (node->out == 0)
             return bp_fail(message, BPFAST_BAD_ARGUMENT, "layer %zu: units must be at least 1", i);
         cols = node->out;
+        net->widest = bp_max(net->widest, cols);
         if (node->op == &bp_op_standardize) net->standardizes = true;
         if (node->op != &bp_op_dense) continue;
         dense = true;

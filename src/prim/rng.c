@@ -17,7 +17,7 @@ static void shuffle(const bp_kernels *k64, int64_t *out, size_t n, const bp_rng_
     double u[BP_DRAWS];
     for (size_t i = 0; i < n; ++i) out[i] = (int64_t)i;
     for (size_t done = 0; done + 1 < n; ++done) {
-        if (done % BP_DRAWS == 0) k64->uniform(u, key, done, BP_DRAWS);
+        if (done % BP_DRAWS == 0) k64->uniform(u, key, done, bp_min(BP_DRAWS, n - 1 - done));
         const size_t last = n - 1 - done, pick = (size_t)(u[done % BP_DRAWS] * (double)(last + 1));
         const int64_t held = out[last];
         out[last] = out[pick];

@@ -187,6 +187,32 @@ static size_t cgroup_quota(void)
     if (quota <= 0 || period <= 0) return 0;
     return quota < period ? 1 : (size_t)(quota / period);
 }
+
+/* Reading those files takes tens of microseconds, so each calling thread keeps what it read: the
+ * cores as long as its affinity stays the same, the quota, which may change at any time, for a
+ * second. */
+static void machine_limits(bp_thread_limits *limits)
+{
+    static const double quota_seconds = 1.0;
+    static _Thread_local struct {
+        cpu_set_t allowed;
+        size_t cores, quota;
+        double quota_read; /* when; 0: never */
+    } kept;
+    cpu_set_t allowed;
+    const double now = bp_seconds();
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        if (!CPU_EQUAL(&allowed, &kept.allowed)) kept.cores = physical_cores(&allowed);
+        kept.allowed = allowed;
+        limits->affinity = (size_t)CPU_COUNT(&allowed);
+        limits->cores = kept.cores;
+    }
+    if (kept.quota_read == 0 || now - kept.quota_read > quota_seconds) {
+        kept.quota = cgroup_quota();
+        kept.quota_read = now;
+    }
+    limits->quota = kept.quota;
+}
 #endif
 
 static void lower(bp_thread_limits *limits, size_t value, const char *reason)
@@ -209,12 +235,7 @@ bp_thread_limits bp_threads_limits(void)
     limits.threads = limits.openmp;
     limits.reason = "OpenMP's maximum";
 #if defined(__linux__)
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
-        limits.affinity = (size_t)CPU_COUNT(&allowed);
-        limits.cores = physical_cores(&allowed);
-    }
-    limits.quota = cgroup_quota();
+    machine_limits(&limits);
     lower(&limits, limits.affinity, "CPU affinity");
     lower(&limits, limits.quota, "control group quota");
     lower(&limits, limits.cores, "physical cores");
