@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, losses
-from bpfast._data import as_inputs, as_rows, as_weights
+from bpfast._data import as_array, as_inputs, as_rows, as_weights
 from bpfast._score import Scorer
 from bpfast.errors import ShapeError
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
     """Return the output for one row; see `Network.predict_one`."""
-    row = np.asarray(x)
+    row = as_array("x", x)
     if row.shape != (net.inputs,):
         raise ShapeError(f"x must have shape ({net.inputs},), got {row.shape}")
     if out is None:

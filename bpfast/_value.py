@@ -151,12 +151,12 @@ def resolve(argument: str, value: object, table: Mapping[str, type[C]], base: ty
         raise bad_value(argument, f"one of {', '.join(table)}", value)
     cls = table[value]
     if issubclass(cls, Value):
-        return cast(C, _default(cast("type[Value]", cls), argument))
+        return cast(C, _default(cast(Any, cls), argument))
     return cls.from_config({base.config_key: value}, argument)
 
 
 @cache
-def _default(cls: type[Value], argument: str) -> Value:
+def _default(cls: Any, argument: str) -> Any:
     """Return the immutable object that a bare name stands for, always the same one."""
     return cls.from_config({cls.config_key: cls.config_name()}, argument)
 

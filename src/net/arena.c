@@ -4,8 +4,8 @@
 #define _GNU_SOURCE
 #include "net.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -28,28 +28,33 @@ size_t bp_layout_add(bp_layout *layout, size_t count, size_t itemsize)
  * with 4 KB pages the translations alone would miss. calloc returns fresh pages unwritten. */
 enum { BP_HUGE_PAGE = 2 * 1024 * 1024 };
 
+/* Stands before the first byte. */
+typedef struct {
+    void *base; /* what to free */
+    size_t size;
+} header;
+
+static header *header_of(void *arena) { return (header *)arena - 1; }
+
 void *bp_arena_new(size_t size)
 {
     const size_t align = size >= BP_HUGE_PAGE ? BP_HUGE_PAGE : BP_ALIGN;
     if (size > PTRDIFF_MAX - 2 * (size_t)BP_HUGE_PAGE) return NULL;
-    const size_t bytes = bp_round_up(bp_max(size, 1), BP_ALIGN) + align + sizeof(void *);
+    const size_t bytes = bp_round_up(bp_max(size, 1), BP_ALIGN) + align + sizeof(header);
     char *base = calloc(bytes, 1);
     if (!base) return NULL;
-    const uintptr_t first = (uintptr_t)base + sizeof(void *);
+    const uintptr_t first = (uintptr_t)base + sizeof(header);
     char *arena = base + ((first + align - 1) / align * align - (uintptr_t)base);
 #if defined(MADV_HUGEPAGE)
     if (align == BP_HUGE_PAGE) madvise(arena, size / align * align, MADV_HUGEPAGE); /* a wish */
 #endif
-    memcpy(arena - sizeof(void *), &base, sizeof base); /* what to free */
+    *header_of(arena) = (header){base, size};
     return arena;
 }
 
 void bp_arena_free(void *arena)
 {
-    void *base;
-    if (!arena) return;
-    memcpy(&base, (char *)arena - sizeof(void *), sizeof base);
-    free(base);
+    if (arena) free(header_of(arena)->base);
 }
 
 bpfast_status bp_arena_try(void **out, const bp_layout *layout, const char *what,
@@ -65,3 +70,14 @@ bpfast_status bp_arena_try(void **out, const bp_layout *layout, const char *what
                        what);
     return BPFAST_OK;
 }
+
+bpfast_status bp_arena_borrow(bp_spare *spare, void **out, const bp_layout *layout,
+                              const char *what, bpfast_message *message)
+{
+    *out = atomic_exchange(spare, NULL);
+    if (*out && !layout->overflow && header_of(*out)->size >= layout->size) return BPFAST_OK;
+    bp_arena_free(*out);
+    return bp_arena_try(out, layout, what, message);
+}
+
+void bp_arena_return(bp_spare *spare, void *arena) { bp_arena_free(atomic_exchange(spare, arena)); }

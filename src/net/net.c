@@ -58,10 +58,15 @@ bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_
     size_t row = 0;
     *out = NULL;
     BP_TRY(find_isa(&row, isa, message));
-    bpfast_net *net = bp_arena_new(sizeof *net);
+    struct {
+        bpfast_net net;
+        bp_spare spare;
+    } *both = bp_arena_new(sizeof *both);
     bp_layout layout = {0};
     bp_layout_add(&layout, n_layers, sizeof(bp_node));
-    if (!net) return bp_fail(message, BPFAST_NO_MEMORY, "cannot allocate a network");
+    if (!both) return bp_fail(message, BPFAST_NO_MEMORY, "cannot allocate a network");
+    bpfast_net *net = &both->net;
+    net->spare = &both->spare;
     net->k = bp_kernels_get(row, itemsize);
     net->k64 = bp_kernels_get(row, sizeof(double));
     net->inputs = inputs;
@@ -83,6 +88,7 @@ void bpfast_net_free(bpfast_net *net)
     bp_arena_free(net->nodes);
     bp_arena_free(net->persist);
     bp_arena_free(net->state);
+    bp_arena_free(*net->spare);
     bp_arena_free(net);
 }
 

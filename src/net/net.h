@@ -29,6 +29,12 @@ void *bp_arena_new(size_t size);
 void bp_arena_free(void *arena);
 bpfast_status bp_arena_try(void **out, const bp_layout *layout, const char *what,
                            bpfast_message *message);
+/* An arena for one call, its contents undefined: the one in `spare` when that is there and large
+ * enough. The call gives it back; the last one given back is kept. Any number of threads may do so. */
+typedef _Atomic(void *) bp_spare;
+bpfast_status bp_arena_borrow(bp_spare *spare, void **out, const bp_layout *layout,
+                              const char *what, bpfast_message *message);
+void bp_arena_return(bp_spare *spare, void *arena);
 
 /* ---- the network ---- */
 struct bpfast_net {
@@ -44,7 +50,8 @@ struct bpfast_net {
     bp_optimizer optimizer;
     double learning_rate;
     bool has_optimizer;
-    void *state; /* slots, one after the other, n_state elements each */
+    void *state;     /* slots, one after the other, n_state elements each */
+    bp_spare *spare; /* of inference, which may change nothing else here */
     bpfast_counters counters;
 };
 
@@ -116,7 +123,7 @@ void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_ta
                    size_t rows);
 
 /* ---- infer.c ---- */
-enum { BP_INFER_CHUNK = 96, BP_INFER_PACK_ROWS = 32 };
+enum { BP_INFER_CHUNK = 96 };
 typedef struct {
     const bpfast_net *net;
     const bp_plan *plan; /* INFER, batch BP_INFER_CHUNK */
