@@ -3,6 +3,8 @@
  */
 #include "net.h"
 
+#include <string.h>
+
 void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *rows, size_t first,
                size_t count, bp_panels to, const void *mean, const void *scale)
 {
@@ -54,28 +56,36 @@ static bool block_finite(const bp_kernels *k, const bpfast_array *x, size_t firs
     return true;
 }
 
-/* Rows that can be read as they are: of a float type that no conversion to the network's overflows.
- * Returns that type's size, else 0. */
-static size_t plain_size(const bpfast_array *x, size_t itemsize)
+/* Whether doubles become finite floats: their bits without the sign, as integers, do not exceed those
+ * of FLT_MAX. */
+static bool fit_float(const double *x, size_t n)
 {
-    const size_t size = x->source == BP_SOURCE_float32 ? sizeof(float)
-                        : x->source == BP_SOURCE_float64 && itemsize == sizeof(double)
-                            ? sizeof(double)
-                            : 0;
-    if (size == 0 || x->col_stride != (ptrdiff_t)size) return 0;
-    return ((uintptr_t)x->data | (uintptr_t)x->row_stride) % size == 0 ? size : 0;
+    const int64_t limit = INT64_C(0x47EFFFFFE0000000);
+    int64_t over = 0;
+    for (size_t i = 0; i < n; ++i) {
+        int64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        over |= limit - (bits & INT64_MAX);
+    }
+    return over >= 0;
 }
 
-/* The first rows that are all finite, BP_SCAN_BYTES at a time. */
-static size_t finite_rows(const bpfast_array *x, size_t rows, size_t size)
+/* How many rows are surely finite, from the first on: floats and doubles are read as they stand, some
+ * BP_SCAN_BYTES at a time, without a copy. */
+static size_t finite_rows(const bpfast_array *x, size_t rows, size_t itemsize)
 {
+    const bool wide = x->source == BP_SOURCE_float64;
+    const size_t size = wide ? sizeof(double) : sizeof(float), bytes = x->cols * size;
+    const bool aligned = ((uintptr_t)x->data | (uintptr_t)x->row_stride) % size == 0;
+    if ((!wide && x->source != BP_SOURCE_float32) || !aligned) return 0;
+    if (x->col_stride != (ptrdiff_t)size) return 0;
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), size);
-    const size_t bytes = x->cols * size;
     const bool dense = x->row_stride == (ptrdiff_t)bytes;
     const size_t step = dense ? bp_max(BP_SCAN_BYTES / bp_max(bytes, 1), 1) : 1;
     for (size_t first = 0; first < rows; first += step) {
-        const char *from = (const char *)x->data + (ptrdiff_t)first * x->row_stride;
-        if (!k->all_finite(from, bp_min(step, rows - first) * x->cols)) return first;
+        const void *from = (const char *)x->data + (ptrdiff_t)first * x->row_stride;
+        const size_t n = bp_min(step, rows - first) * x->cols;
+        if (!(itemsize < size ? fit_float(from, n) : k->all_finite(from, n))) return first;
     }
     return rows;
 }
@@ -83,9 +93,7 @@ static size_t finite_rows(const bpfast_array *x, size_t rows, size_t size)
 size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
 {
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
-    const size_t size = plain_size(x, itemsize);
-    for (size_t first = size ? finite_rows(x, rows, size) : 0; first < rows;
-         first += BP_SCAN_ROWS) {
+    for (size_t first = finite_rows(x, rows, itemsize); first < rows; first += BP_SCAN_ROWS) {
         const size_t count = bp_min(BP_SCAN_ROWS, rows - first);
         if (block_finite(k, x, first, count)) continue;
         for (size_t r = first; r < first + count; ++r)
