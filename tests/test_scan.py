@@ -11,11 +11,12 @@ FLOAT_MAX = float(np.finfo(np.float32).max)
 #: Halfway from the largest float32 to the next power of two: this and more round to infinity.
 OVERFLOWS = FLOAT_MAX + 2.0**103
 
+NOT_FINITE = (np.inf, -np.inf, np.nan, -np.nan)
+EDGES = (FLOAT_MAX, np.nextafter(FLOAT_MAX, np.inf), np.nextafter(OVERFLOWS, 0), OVERFLOWS)
 VALUES = {
-    "float16": (np.inf, -np.inf, np.nan, 6e4),
-    "float32": (np.inf, -np.inf, np.nan, -np.nan, FLOAT_MAX, -FLOAT_MAX, 1e-45),
-    "float64": (np.inf, -np.inf, np.nan, -np.nan, FLOAT_MAX, -FLOAT_MAX, OVERFLOWS, -OVERFLOWS)
-    + (np.nextafter(OVERFLOWS, 0), np.nextafter(FLOAT_MAX, np.inf), 1e300, 5e-324),
+    "float16": (*NOT_FINITE, 6e4),
+    "float32": (*NOT_FINITE, FLOAT_MAX, -FLOAT_MAX, 1e-45),
+    "float64": (*NOT_FINITE, *EDGES, *(-edge for edge in EDGES), 1e300, 5e-324),
 }
 
 
