@@ -225,12 +225,12 @@ static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_
         memcpy(dst + i * ldd, src + i * BP_NR, cols * sizeof(real));
 }
 
-static void transpose_block(void *dst_, const void *src_)
+static void transpose_block(void *dst_, const void *src_, size_t rows, size_t cols)
 {
     real *dst = dst_;
     const real *src = src_;
-    for (size_t i = 0; i < BP_NR; i += BP_VL) {
-        for (size_t j = 0; j < BP_NR; j += BP_VL)
+    for (size_t i = 0; i < rows; i += BP_VL) {
+        for (size_t j = 0; j < cols; j += BP_VL)
             v_transpose(dst + j * BP_NR + i, BP_NR, src + i * BP_NR + j, BP_NR);
     }
 }

@@ -47,7 +47,7 @@ void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, siz
     const size_t out_padded = bp_round_up(w->out, k->nr);
     if (!w->wt) return;
     k->transpose_block(bp_at(w->wt, (i * out_padded + j * k->nr) * k->nr, k->size),
-                       bp_block(k, w, i, j));
+                       bp_block(k, w, i, j), bp_block_rows(k, w, i), bp_panel_width(k, w->out, j));
 }
 
 void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias)
