@@ -46,6 +46,7 @@ enum {
 
 /* Where a chain of fused multiply-adds starts. */
 typedef enum { BP_FROM_ZERO, BP_FROM_BIAS, BP_FROM_C } bp_start;
+enum { BP_SOON = 4 }; /* blocks of an update: the weights, their transpose, two moments */
 
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
@@ -103,9 +104,10 @@ typedef struct bp_kernels {
      * relu: applied to the finished sum. */
     void (*gemm_rows)(void *c, const void *a, const void *b, const void *bias, size_t m, size_t k,
                       size_t n, size_t a_stride, bp_start start, bool relu);
-    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. */
+    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. ahead: where
+     * BP_SOON blocks of NR x NR begin that will be read or written next, or NULL. */
     void (*gemm_block)(void *c, const void *a, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start);
+                       bp_start start, const void *const *ahead);
     /* y[n] = bias (or zero) + x[k] w[k][n], w row-major: one row, the same chains. */
     void (*gemv)(void *y, const void *x, const void *w, const void *bias, size_t k, size_t n);
 

@@ -80,17 +80,17 @@ BP_INLINE const real *row_of(const void *rows, size_t i, size_t ld)
 }
 
 /* Calls few_<name> on groups of BP_VL rows where rows are short, and row_<name> on the others. */
-#define BP_LOSS_ROWS(name)                                                                         \
-    static void loss_##name(double *losses, void *dz, const void *z, const bp_loss_args *args,     \
-                            size_t m, size_t n)                                                    \
-    {                                                                                              \
-        size_t i = 0;                                                                              \
-        for (; n > 0 && n <= BP_FEW && i + BP_VL <= m; i += BP_VL)                                 \
-            few_##name(losses + i, (real *)row_of(dz, i, args->ld), row_of(z, i, args->ld),        \
-                       row_of(args->targets, i, args->ld), args, i, n);                            \
-        for (; i < m; ++i)                                                                         \
-            losses[i] = row_##name((real *)row_of(dz, i, args->ld), row_of(z, i, args->ld),        \
-                                   row_of(args->targets, i, args->ld), args, i, n);                \
+#define BP_LOSS_ROWS(name)                                                                     \
+    static void loss_##name(double *losses, void *dz, const void *z, const bp_loss_args *args, \
+                            size_t m, size_t n)                                                \
+    {                                                                                          \
+        size_t i = 0;                                                                          \
+        for (; n > 0 && n <= BP_FEW && i + BP_VL <= m; i += BP_VL)                             \
+            few_##name(losses + i, (real *)row_of(dz, i, args->ld), row_of(z, i, args->ld),    \
+                       row_of(args->targets, i, args->ld), args, i, n);                        \
+        for (; i < m; ++i)                                                                     \
+            losses[i] = row_##name((real *)row_of(dz, i, args->ld), row_of(z, i, args->ld),    \
+                                   row_of(args->targets, i, args->ld), args, i, n);            \
     }
 
 /* ---- elementwise losses ---- */

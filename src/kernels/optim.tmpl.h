@@ -7,31 +7,30 @@
  */
 
 /* rule(w, g, &a, &b, k) returns the new w; a and b are the state. */
-#define BP_RULE(name, slots)                                                               \
-    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                 \
-                           const bp_optim_args *args, size_t n)                            \
-    {                                                                                      \
-        real *w = w_, *s0 = s0_, *s1 = s1_;                                                \
-        const real *g = g_;                                                                \
-        const rule_scalars k = rule_load(args);                                            \
-        (void)s0;                                                                          \
-        (void)s1;                                                                          \
-        size_t i = 0;                                                                      \
-        for (; i + BP_VL <= n; i += BP_VL) {                                               \
-            vec a = (slots) > 0 ? v_load(s0 + i) : v_zero();                               \
-            vec b = (slots) > 1 ? v_load(s1 + i) : v_zero();                               \
-            v_store(w + i, name##_rule(v_load(w + i), v_load(g + i), &a, &b, &k));         \
-            if ((slots) > 0) v_store(s0 + i, a);                                           \
-            if ((slots) > 1) v_store(s1 + i, b);                                           \
-        }                                                                                  \
-        if (i == n) return;                                                                \
-        vec a = (slots) > 0 ? v_load_n(s0 + i, n - i) : v_zero();                          \
-        vec b = (slots) > 1 ? v_load_n(s1 + i, n - i) : v_zero();                          \
-        const vec next =                                                                   \
-            name##_rule(v_load_n(w + i, n - i), v_load_n(g + i, n - i), &a, &b, &k);       \
-        v_store_n(w + i, next, n - i);                                                     \
-        if ((slots) > 0) v_store_n(s0 + i, a, n - i);                                      \
-        if ((slots) > 1) v_store_n(s1 + i, b, n - i);                                      \
+#define BP_RULE(name, slots)                                                                      \
+    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                        \
+                           const bp_optim_args *args, size_t n)                                   \
+    {                                                                                             \
+        real *w = w_, *s0 = s0_, *s1 = s1_;                                                       \
+        const real *g = g_;                                                                       \
+        const rule_scalars k = rule_load(args);                                                   \
+        (void)s0;                                                                                 \
+        (void)s1;                                                                                 \
+        size_t i = 0;                                                                             \
+        for (; i + BP_VL <= n; i += BP_VL) {                                                      \
+            vec a = (slots) > 0 ? v_load(s0 + i) : v_zero();                                      \
+            vec b = (slots) > 1 ? v_load(s1 + i) : v_zero();                                      \
+            v_store(w + i, name##_rule(v_load(w + i), v_load(g + i), &a, &b, &k));                \
+            if ((slots) > 0) v_store(s0 + i, a);                                                  \
+            if ((slots) > 1) v_store(s1 + i, b);                                                  \
+        }                                                                                         \
+        if (i == n) return;                                                                       \
+        vec a = (slots) > 0 ? v_load_n(s0 + i, n - i) : v_zero();                                 \
+        vec b = (slots) > 1 ? v_load_n(s1 + i, n - i) : v_zero();                                 \
+        const vec next = name##_rule(v_load_n(w + i, n - i), v_load_n(g + i, n - i), &a, &b, &k); \
+        v_store_n(w + i, next, n - i);                                                            \
+        if ((slots) > 0) v_store_n(s0 + i, a, n - i);                                             \
+        if ((slots) > 1) v_store_n(s1 + i, b, n - i);                                             \
     }
 
 typedef struct {

@@ -80,6 +80,12 @@ static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_
     bp_run_steps(run, pass, plan->n_forward, plan->n_steps, row0, rows);
 }
 
+/* What the updates of a step touch: weights, their transposes, moments. */
+static size_t update_bytes(const bpfast_net *net)
+{
+    return (2 + bp_rule_slots(net->optimizer.rule)) * net->n_state * net->k->size;
+}
+
 static bp_gradient gradient_job(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
                                 const bp_update *update)
 {
@@ -89,6 +95,7 @@ static bp_gradient gradient_job(const bpfast_run *run, const bp_batch *batch, bp
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
                          .batch = batch->rows,
+                         .far = mode == BP_GRADIENT_UPDATE && update_bytes(net) > net->l2,
                          .w = run->w};
 }
 

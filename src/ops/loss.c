@@ -88,8 +88,8 @@ void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *
         for (size_t i = 0; i < m; ++i) {
             const size_t row = bp_target_row(targets, first + i);
             labels[i] = o->labels ? (size_t)targets->labels[row] : 0;
-            scales[i] = targets->weights && unit > 0 ? targets->weights[row] / targets->weight_sum
-                                                     : unit;
+            scales[i] =
+                targets->weights && unit > 0 ? targets->weights[row] / targets->weight_sum : unit;
         }
         group_losses(pass, o, targets->targets, &args, dz, z, cols, losses, first, m);
         for (size_t i = 0; i < m; ++i) {

@@ -38,12 +38,17 @@ typedef struct {
     void *w;    /* [out/NR][in padded][NR] */
     void *wt;   /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
     void *bias; /* [out padded]; NULL without */
+    size_t l2;  /* bytes of this machine's L2 */
 } bp_weights;
+
+size_t bp_l2_bytes(void); /* of one core, at most 2 MB; 512 KB where the system does not say */
 
 size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out); /* elements of w; of wt */
 size_t bp_block_rows(const bp_kernels *k, const bp_weights *w,
                      size_t i); /* valid rows of block i */
 void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
+void *bp_block_of_transpose(const bp_kernels *k, const bp_weights *w, size_t i,
+                            size_t j); /* NULL without */
 void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
 void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel,
                      const void *bias);
