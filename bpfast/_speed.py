@@ -28,6 +28,10 @@ FEWEST_ROUNDS = 2
 #: An epoch of made-up data: at most so many batches and inputs, and about so many seconds. Short
 #: ones are seldom interrupted by other processes, and their median is less often.
 MOST_BATCHES, MOST_INPUTS, EPOCH_SECONDS = 256, 2**22, 1e-3
+#: How often kernels are timed meanwhile.
+SAMPLES = 8
+#: Kernels that make pieces of their own within a step's.
+_MAPS = {"forward": "activation", "backward": "derivative"}
 #: FLOP/s of one core on small layers, to choose the length of an epoch before anything is measured.
 GUESSED_RATE = 25e9
 
@@ -229,8 +233,9 @@ def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) 
         ignore_faults=True,
         planned_epochs=1e6,
     )
-    whole, laps, on_cpu = _rounds(run, batches)
     table = _core.pieces(run)
+    kernels = _Kernels(net, table)
+    whole, laps, on_cpu = _rounds(run, batches, kernels)
     team = laps.shape[1]
     busy = 1 - np.median(laps[:, :, -1] / laps.sum(axis=2), axis=0)
     shown = table if team > 1 else table[:-1]  # one thread never waits: that was the clock
@@ -238,7 +243,7 @@ def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) 
         piece
         for column, found in enumerate(shown)
         if found is not None
-        for piece in _split(net, found, laps[:, :, column])
+        for piece in _split(len(net.layers), found, laps[:, :, column], kernels)
     ]
     trained = sum(int(p[3]) for p in table if p is not None and p[0] == "update")
     slots = len(net._core.slot_names(str(core_rule(rule)["rule"])))
@@ -252,15 +257,54 @@ def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) 
         pieces=tuple(pieces),
         busy=tuple(busy.tolist()) if team > 1 else (1.0,),
         interrupted=max(0.0, float(busy[0]) - on_cpu),
-        product_rate=1 / _core.kernel_seconds(net._core, "product"),
-        gradient_rate=1 / _core.kernel_seconds(net._core, "gradient"),
-        update_seconds=trained * _core.kernel_seconds(net._core, "update"),
+        product_rate=1 / kernels.seconds("product"),
+        gradient_rate=1 / kernels.seconds("gradient"),
+        update_seconds=trained * kernels.seconds("update"),
         trained_bytes=trained * net.dtype.itemsize * (2 + slots),
         l2_bytes=_l2_bytes(),
     )
 
 
-def _rounds(run: _core.Run, batches: int) -> tuple[float, NDArray[np.float64], float]:
+class _Kernels:
+    """Kernels alone in L1, timed again and again while the step is: clocks of CPUs change.
+
+    Parameters
+    ----------
+    net : Network
+    table : list
+        Of `_core.pieces`.
+    """
+
+    def __init__(self, net: Network, table: list[Any]) -> None:
+        self.samples = 0
+        self._net = net._core
+        self._seconds: dict[tuple[str, int], list[float]] = {}
+        self._same: dict[tuple[str, int], tuple[str, int]] = {}
+        known: dict[tuple[str, str], int] = {}
+        for what, layer, _, _, activation in filter(None, table):
+            if activation is not None:
+                kernel = _MAPS[what]
+                first = layer if activation == "softmax" else known.get((kernel, activation), layer)
+                known[kernel, activation] = first
+                self._same[kernel, layer] = kernel, first
+        for key in (("product", 0), ("gradient", 0), ("update", 0), *self._same.values()):
+            self._seconds[key] = []
+
+    def sample(self) -> None:
+        """Time each once more."""
+        self.samples += 1
+        for (kernel, layer), found in self._seconds.items():
+            found.append(_core.kernel_seconds(self._net, kernel, layer))
+
+    def seconds(self, kernel: str, layer: int = 0) -> float:
+        """Return the median for one operation or element."""
+        key = kernel, layer
+        return float(np.median(self._seconds[self._same.get(key, key)]))
+
+
+def _rounds(
+    run: _core.Run, batches: int, kernels: _Kernels
+) -> tuple[float, NDArray[np.float64], float]:
     """Return seconds of a step, and of its pieces by epoch, (epochs, threads, pieces).
 
     Both are medians: of the epochs without clocks, and of the steps of each with. The two kinds
@@ -280,6 +324,7 @@ def _rounds(run: _core.Run, batches: int) -> tuple[float, NDArray[np.float64], f
         return time.perf_counter() - start
 
     plain()  # warms up
+    kernels.sample()
     while len(whole) < FEWEST_ROUNDS or spent < SECONDS:
         start, start_cpu = time.perf_counter(), time.thread_time()
         whole.append(plain() / batches)
@@ -289,18 +334,20 @@ def _rounds(run: _core.Run, batches: int) -> tuple[float, NDArray[np.float64], f
         laps.append(np.median(seconds[:, :team], axis=0))
         spent += time.perf_counter() - start
         on_cpu += time.thread_time() - start_cpu
+        if spent >= SECONDS / SAMPLES * kernels.samples:
+            kernels.sample()
     team = min(map(len, laps))  # a runtime may deliver fewer than asked
     kept = np.stack([part for part in laps if len(part) == team])
     return float(np.median(whole)), kept, on_cpu / spent
 
 
-def _split(net: Network, found: Any, laps: NDArray[np.float64]) -> list[Piece]:
+def _split(n_layers: int, found: Any, laps: NDArray[np.float64], kernels: _Kernels) -> list[Piece]:
     """Return a piece; an activation or derivative within it becomes one of its own.
 
     That part is the kernel's own time, measured in L1, where the step has its operands too.
     """
     what, layer, flops, elements, activation = found
-    index = layer if layer < len(net.layers) else None
+    index = layer if layer < n_layers else None
     by_thread = np.median(laps, axis=0)
     seconds, longest = float(np.median(laps.mean(axis=1))), float(by_thread.max())
     threads = max(1, int((by_thread > 0.05 * longest).sum()))
@@ -308,10 +355,10 @@ def _split(net: Network, found: Any, laps: NDArray[np.float64]) -> list[Piece]:
     whole = Piece(what, index, seconds, flops, threads, balance)
     if activation is None:
         return [whole]
-    name = "derivative" if what == "backward" else "activation"
+    name = _MAPS[what]
     if not flops:  # no gradient to the inputs: nothing but the derivative
         return [replace(whole, what=name)]
-    own = elements * _core.kernel_seconds(net._core, name, layer) / laps.shape[1]
+    own = elements * kernels.seconds(name, layer) / laps.shape[1]
     part = replace(whole, what=name, seconds=min(own, seconds), flops=0.0)
     rest = replace(whole, seconds=seconds - part.seconds)
     return [rest, part] if what == "forward" else [part, rest]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bpfast._speed import Piece, Speed
     from bpfast.network import Network
 
-WIDTH = 88
+WIDTH, NAME_WIDTH = 88, 12
 #: Pieces in groups, as the sentences name them.
 _GROUPS = {
     "forward": "forward products",
@@ -60,16 +60,16 @@ def _table(net: Network, speed: Speed) -> list[str]:
     """Return one line a piece, and their sum."""
     many = speed.threads > 1
     header = ["step", "layer", "work", "time", "share", "GFLOP/s", "of kernel"]
-    rows = [header + ["threads", "balance"] * many]
+    rows = [header + ["threads"] * many]
     for piece in speed.pieces:
-        name = "" if piece.layer is None else net._names[piece.layer]
+        name = "" if piece.layer is None else _short(net._names[piece.layer], NAME_WIDTH)
         cells = [_what(net, piece), name, _work(net, speed, piece), _time(piece.seconds)]
         cells += [_percent(speed.share(piece)), "", ""]
         if piece.flops:
             cells[5:] = [_rate(piece.rate), _percent(piece.rate / speed.kernel_rate(piece))]
         if many:
-            even = "" if piece.what in ("wait", "prepare") else _percent(piece.balance)
-            cells += [str(piece.threads), even]
+            alone = piece.what in ("wait", "prepare")
+            cells.append("" if alone else f"{piece.threads}, {_percent(piece.balance)}")
         rows.append(cells)
     rows.append(["sum", "", "with the clocks", _time(speed.sum_seconds), _percent(1.0)])
     rows.append(["step", "", "as fit runs it", _time(speed.step_seconds)])
@@ -89,7 +89,8 @@ def _table(net: Network, speed: Speed) -> list[str]:
 def _what(net: Network, piece: Piece) -> str:
     """Return the first column."""
     if piece.layer is not None and piece.what in ("activation", "derivative"):
-        return f"  {_activation(net, piece)}{'' if piece.what == 'activation' else ' slope'}"
+        prime = "'" if piece.what == "derivative" else ""
+        return f"  {_activation(net, piece)}{prime}"
     return piece.what
 
 
@@ -133,8 +134,12 @@ def _foot(net: Network, speed: Speed) -> list[str]:
         f"weight gradients {_rate(speed.gradient_rate)}; the rule of "
         f"{type(speed.optimizer).__name__} {_time(speed.update_seconds / speed.threads)} a step."
     )
-    busy = ", ".join(f"{i} {_percent(part)}" for i, part in enumerate(speed.busy))
-    parts = [facts, f"Threads at work: {busy} of the step."] if speed.threads > 1 else [facts]
+    busy = ", ".join(f"thread {i} {_percent(part)}" for i, part in enumerate(speed.busy))
+    teams = (
+        "Threads: how many took part, and the mean of their times over the longest. At work: "
+        f"{busy} of the step."
+    )
+    parts = [facts, teams] if speed.threads > 1 else [facts]
     text = [" ".join(parts), " ".join(sentences(speed, net._names))]
     return [line for part in text for line in textwrap.wrap(part, WIDTH)]
 
@@ -256,6 +261,6 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'s' if n > 1 else ''}"
 
 
-def _short(line: str) -> str:
-    """Cut a line that long names have made too long."""
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+def _short(text: str, width: int = WIDTH) -> str:
+    """Cut what would not fit."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."

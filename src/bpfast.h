@@ -247,7 +247,7 @@ typedef enum {
     BPFAST_KERNEL_DERIVATIVE, /* likewise */
     BPFAST_KERNEL_UPDATE      /* the optimizer's rule; per element */
 } bpfast_kernel;
-/* Seconds of one kernel on operands in L1, on the calling thread; takes a few milliseconds. */
+/* Seconds of one kernel on operands in L1, on the calling thread; takes about a millisecond. */
 bpfast_status bpfast_net_kernel_seconds(const bpfast_net *net, bpfast_kernel kernel, size_t layer,
                                         double *seconds, bpfast_message *message);
 

@@ -149,7 +149,7 @@ def test_two_threads(two_threads) -> None:
     assert all(0 <= piece.balance <= 1 for piece in speed.pieces)
     assert speed.pieces[-1].what == "wait"
     lines = _speed_text.report(net, speed).splitlines()
-    assert any(line.endswith("threads  balance") for line in lines)
+    assert any(line.endswith("of kernel  threads") for line in lines)
     assert max(map(len, lines)) < 100
 
 
@@ -193,10 +193,19 @@ def test_text() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("one training step of 16 rows: ")
     assert "5-20-40-3 float32, MeanSquaredError(), Adam(clip_norm=1.0)" in text
-    for expected in ("20 -> 40", "silu slope", "Dropout", "20 x 40, adam", "all gradients", "100%"):
+    for expected in ("20 -> 40", "  silu'  ", "Dropout", "20 x 40, adam", "all gradients", "100%"):
         assert expected in text
     assert max(map(len, lines)) < 100
     assert not any(line.endswith(" ") for line in lines)
+
+
+def test_long_names_and_large_layers_fit() -> None:
+    hidden = D(1200, "softplus", name="a_name_that_nobody_would_give")
+    net = bp.Network([hidden, D(1000)], input_shape=1500, rng=0)
+    speed = _speed.measure(net, batch_size=1, optimizer=bp.SGD(momentum=0.9, nesterov=True))
+    lines = _speed_text.report(net, replace(speed, threads=2, busy=(1.0, 0.5))).splitlines()
+    assert max(map(len, lines)) < 100
+    assert "a_name_th..." in "".join(lines)
 
 
 def made(**changes: Any) -> _speed.Speed:
