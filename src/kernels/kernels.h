@@ -87,8 +87,9 @@ typedef struct {
 
 typedef void bp_map_fn(void *y, const void *x, size_t n); /* in place allowed */
 typedef void bp_grad_fn(void *dz, const void *dy, const void *saved, size_t n); /* dz may be dy */
+/* m rows of n, ld elements apart */
 typedef void bp_optim_fn(void *w, const void *g, void *s0, void *s1, const bp_optim_args *args,
-                         size_t n);
+                         size_t m, size_t n, size_t ld);
 /* dz may be NULL; with m > 1 its lanes past n are written too. */
 typedef void bp_loss_fn(double *losses, void *dz, const void *z, const bp_loss_args *args, size_t m,
                         size_t n);

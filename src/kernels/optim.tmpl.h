@@ -1,36 +1,49 @@
-/* optim.tmpl.h - update rules on n parameters, and what happens to gradients before them.
+/* optim.tmpl.h - update rules on parameters, and what happens to gradients before them.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * opt_<name>(w, g, s0, s1, args, n): one step of the rule; s0 and s1 are its state slots (NULL where
- * optimizers.inc says it has fewer). Scalars come ready from prim/optim.c, computed in double from
- * the step number alone. Parameters: the vocabulary.
+ * opt_<name>(w, g, s0, s1, args, m, n, ld): one step of the rule on m rows of n, ld apart; s0 and s1
+ * are its state slots (NULL where optimizers.inc says it has fewer). Scalars come ready from
+ * prim/optim.c, computed in double from the step number alone. Parameters: the vocabulary.
  */
 
 /* rule(w, g, &a, &b, k) returns the new w; a and b are the state. */
-#define BP_RULE(name, slots)                                                                      \
-    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                        \
-                           const bp_optim_args *args, size_t n)                                   \
-    {                                                                                             \
-        real *w = w_, *s0 = s0_, *s1 = s1_;                                                       \
-        const real *g = g_;                                                                       \
-        const rule_scalars k = rule_load(args);                                                   \
-        (void)s0;                                                                                 \
-        (void)s1;                                                                                 \
-        size_t i = 0;                                                                             \
-        for (; i + BP_VL <= n; i += BP_VL) {                                                      \
-            vec a = (slots) > 0 ? v_load(s0 + i) : v_zero();                                      \
-            vec b = (slots) > 1 ? v_load(s1 + i) : v_zero();                                      \
-            v_store(w + i, name##_rule(v_load(w + i), v_load(g + i), &a, &b, &k));                \
-            if ((slots) > 0) v_store(s0 + i, a);                                                  \
-            if ((slots) > 1) v_store(s1 + i, b);                                                  \
-        }                                                                                         \
-        if (i == n) return;                                                                       \
-        vec a = (slots) > 0 ? v_load_n(s0 + i, n - i) : v_zero();                                 \
-        vec b = (slots) > 1 ? v_load_n(s1 + i, n - i) : v_zero();                                 \
-        const vec next = name##_rule(v_load_n(w + i, n - i), v_load_n(g + i, n - i), &a, &b, &k); \
-        v_store_n(w + i, next, n - i);                                                            \
-        if ((slots) > 0) v_store_n(s0 + i, a, n - i);                                             \
-        if ((slots) > 1) v_store_n(s1 + i, b, n - i);                                             \
+#define BP_RULE(name, slots)                                                                     \
+    BP_INLINE void run_##name(real *w, const real *g, real *s0, real *s1, const rule_scalars *k, \
+                              size_t n)                                                          \
+    {                                                                                            \
+        size_t i = 0;                                                                            \
+        for (; i + BP_VL <= n; i += BP_VL) {                                                     \
+            vec a = (slots) > 0 ? v_load(s0 + i) : v_zero();                                     \
+            vec b = (slots) > 1 ? v_load(s1 + i) : v_zero();                                     \
+            v_store(w + i, name##_rule(v_load(w + i), v_load(g + i), &a, &b, k));                \
+            if ((slots) > 0) v_store(s0 + i, a);                                                 \
+            if ((slots) > 1) v_store(s1 + i, b);                                                 \
+        }                                                                                        \
+        if (i == n) return;                                                                      \
+        vec a = (slots) > 0 ? v_load_n(s0 + i, n - i) : v_zero();                                \
+        vec b = (slots) > 1 ? v_load_n(s1 + i, n - i) : v_zero();                                \
+        const vec next = name##_rule(v_load_n(w + i, n - i), v_load_n(g + i, n - i), &a, &b, k); \
+        v_store_n(w + i, next, n - i);                                                           \
+        if ((slots) > 0) v_store_n(s0 + i, a, n - i);                                            \
+        if ((slots) > 1) v_store_n(s1 + i, b, n - i);                                            \
+    }                                                                                            \
+    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                       \
+                           const bp_optim_args *args, size_t m, size_t n, size_t ld)             \
+    {                                                                                            \
+        real *w = w_, *s0 = s0_, *s1 = s1_;                                                      \
+        const real *g = g_;                                                                      \
+        const rule_scalars k = rule_load(args);                                                  \
+        if (n == ld) {                                                                           \
+            run_##name(w, g, s0, s1, &k, m * n);                                                 \
+            return;                                                                              \
+        }                                                                                        \
+        for (; m > 0; --m) {                                                                     \
+            run_##name(w, g, s0, s1, &k, n);                                                     \
+            w += ld;                                                                             \
+            g += ld;                                                                             \
+            if ((slots) > 0) s0 += ld;                                                           \
+            if ((slots) > 1) s1 += ld;                                                           \
+        }                                                                                        \
     }
 
 typedef struct {

@@ -246,7 +246,7 @@ static size_t run_product(const bench *b)
 
 static size_t run_gradient(const bench *b)
 {
-    b->k->gemm_block(b->c, b->a, b->b, b->depth, b->k->nr, b->k->nr, BP_FROM_ZERO);
+    b->k->gemm_block(b->c, b->a, b->b, b->depth, b->k->nr, b->k->nr, BP_FROM_ZERO, NULL);
     return 2 * b->depth * b->k->nr * b->k->nr;
 }
 
@@ -274,7 +274,7 @@ static size_t run_derivative(const bench *b)
 
 static size_t run_update(const bench *b)
 {
-    bp_update_run(b->k, &b->update, b->a, b->b, b->c, b->d, b->n);
+    bp_update_run(b->k, &b->update, b->a, b->b, b->c, b->d, 1, b->n, b->n);
     return b->n;
 }
 

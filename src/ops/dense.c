@@ -123,7 +123,7 @@ static void settle(const bp_kernels *k, const bp_node *node, const bp_gradient *
         k->unpack(p->grad, p->g, p->rows, p->width, node->out, 0);
         return;
     }
-    bp_update_run(k, job->update, p->w, p->g, p->s0, p->s1, n);
+    bp_update_run(k, job->update, p->w, p->g, p->s0, p->s1, p->rows, p->width, k->nr);
     if (p->non_negative) k->non_negative(p->w, n);
 }
 
@@ -185,7 +185,8 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
     const size_t j = item->panel, in_padded = bp_round_up(node->in, k->nr);
     const bool updates = job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_SWEEP;
     _Alignas(BP_ALIGN) char g[BP_BLOCK_BYTES];
-    if (node->out % k->nr > 0) k->fill(g, 0, k->nr * k->nr); /* padding of the last panel */
+    if (bp_panel_width(k, node->out, j) < k->nr) /* lanes of the last panel that nobody writes */
+        k->fill(g, 0, bp_min(k->nr, node->in) * k->nr);
     for (size_t i = item->first; i < item->last; ++i) {
         const size_t block = node->state + (j * in_padded + i * k->nr) * k->nr;
         const part p = {

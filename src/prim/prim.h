@@ -103,7 +103,7 @@ double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate);
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
 double bp_clip_factor(double norm, double limit);
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
-                   size_t n);
+                   size_t rows, size_t cols, size_t ld); /* g is changed where it is clipped */
 
 /* ---- rng.c ---- */
 
