@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpfast import config
+from bpfast._check import check_bool, show
 from bpfast.layers import Dense
 
 if TYPE_CHECKING:
+    from bpfast.losses import Loss
     from bpfast.network import Network
+    from bpfast.optimizers import Optimizer
 
 
 def summary(net: Network) -> str:
@@ -37,8 +40,54 @@ def summary(net: Network) -> str:
     return "\n".join([lines[0], rule, *lines[1:], rule, total])
 
 
-def explain(net: Network, batch_size: int) -> str:
-    """Return what a training step does at this batch size, in order."""
+def explain(
+    net: Network,
+    batch_size: int | None = None,
+    *,
+    speed: bool = False,
+    loss: str | Loss | None = None,
+    optimizer: str | Optimizer | None = None,
+) -> str:
+    """Return the plan of a training step as text; with `speed`, where its time goes.
+
+    Parameters
+    ----------
+    batch_size : int, optional
+        Rows, >= 1; by default that of the last fit, else 32.
+    speed : bool, default False
+        Train a copy on made-up data for about a second and show each piece of the step in
+        microseconds, its share, GFLOP/s and threads, beside the speed of the kernels alone, and
+        say what limits this network. Nothing of the network changes.
+    loss, optimizer : optional
+        What to time; by default those of the last fit, else the loss that goes with the output
+        (``"mse"``, or the cross-entropy of softmax or sigmoid) and ``"adam"``.
+
+    Returns
+    -------
+    str
+        Lines of less than 100 characters. `bpfast._speed.measure` returns the numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not one of the above, or `loss` or `optimizer` came without `speed`.
+    RuntimeError
+        `speed` while another thread fits this network.
+
+    Examples
+    --------
+    >>> net = bpfast.Network([784, 256, 10])
+    >>> print(net.explain(128, speed=True, loss="cross_entropy"))  # doctest: +SKIP
+    """
+    from bpfast import _speed, _speed_text
+
+    if check_bool("speed", speed):
+        found = _speed.measure(net, batch_size=batch_size, loss=loss, optimizer=optimizer)
+        return _speed_text.report(net, found)
+    for name, value in (("loss", loss), ("optimizer", optimizer)):
+        if value is not None:
+            raise ValueError(f"{name} must be None without speed=True, got {show(value)}")
+    batch_size = _speed.batch_size_of(net, batch_size)
     threads, reason = config.thread_choice(net.n_threads)
     flops = 6 * batch_size * sum(v.size for k, v in net.params.items() if k.endswith(".kernel"))
     head = (

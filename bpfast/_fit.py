@@ -198,6 +198,7 @@ class Fit:
             net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
         net._loss = self.loss if isinstance(self.loss, losses.Loss) else None
         net._metrics = list(self.scorer.builtin)
+        net._batch_size = self.batch_size
         net.history = self.history
         net._progress = None
         if self.schedule is not None:

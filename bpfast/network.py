@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _inference, config, losses
+from bpfast import _core, _describe, _inference, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights
 from bpfast._check import check_bool, check_choice, check_count, check_text
@@ -112,6 +112,7 @@ class Network:
         self._optimizer: Optimizer | None = None
         self._loss: losses.Loss | None = None
         self._metrics: list[str] = []
+        self._batch_size: int | None = None  # of the last fit
         self._progress: Progress | LiveProgress | None = None  # where an interrupted fit stands
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
         self._lock = FitLock()
@@ -379,17 +380,8 @@ class Network:
         parts = self._core.memory(check_count("batch_size", batch_size), rows, rule)
         return sum(parts.values())
 
-    def summary(self) -> str:
-        """Return a table of the layers as text."""
-        from bpfast._describe import summary
-
-        return summary(self)
-
-    def explain(self, batch_size: int = 32) -> str:
-        """Return the plan of a training step at this batch size as text."""
-        from bpfast._describe import explain
-
-        return explain(self, check_count("batch_size", batch_size))
+    summary = _describe.summary
+    explain = _describe.explain
 
     def __repr__(self) -> str:
         """Show sizes and dtype."""

@@ -434,6 +434,7 @@ def loss_value(Data data, output, Objective objective, int itemsize, gradient=No
 
 
 include "run.pxi"
+include "profile.pxi"
 
 
 # ---- random numbers --------------------------------------------------------------------------

@@ -225,6 +225,34 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
 bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols,
                      size_t itemsize);
 
+/* ---- where the time of a training step goes ---- */
+typedef struct {
+    const char *what; /* mask, gather, forward, loss, backward, gradient, norm, update, prepare,
+                       * wait; NULL where this run has no such piece */
+    size_t layer;     /* the number of layers for what belongs to none */
+    double flops;     /* of its matrix product, all threads together; 0 without */
+    double elements;  /* that its activation, derivative or update works on; 0 without */
+    const char *activation; /* of forward and backward, where it costs a pass; else NULL */
+} bpfast_piece;
+/* Pieces in the order of a step. A "gradient" is stored, norm and "update" follow; an "update" with
+ * flops is fused with its gradient. */
+size_t bpfast_run_piece_count(const bpfast_run *run);
+bpfast_piece bpfast_run_piece(const bpfast_run *run, size_t index);
+/* As bpfast_run_steps without a deadline, with seconds[step][thread][piece] added up: zero before,
+ * room for max_steps and for bpfast_run_threads. *team: threads that there were. */
+bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seconds, size_t *team);
+
+typedef enum {
+    BPFAST_KERNEL_PRODUCT,    /* forward and backward; per floating-point operation */
+    BPFAST_KERNEL_GRADIENT,   /* of weights; per floating-point operation */
+    BPFAST_KERNEL_ACTIVATION, /* of a dense layer; per element */
+    BPFAST_KERNEL_DERIVATIVE, /* likewise */
+    BPFAST_KERNEL_UPDATE      /* the optimizer's rule; per element */
+} bpfast_kernel;
+/* Seconds of one kernel on operands in L1, on the calling thread; takes about a millisecond. */
+bpfast_status bpfast_net_kernel_seconds(const bpfast_net *net, bpfast_kernel kernel, size_t layer,
+                                        double *seconds, bpfast_message *message);
+
 /* ---- plan, as text ---- */
 /* One line on step `index` of the plan for this batch size; false past the end. */
 bool bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index, char *text,

@@ -195,6 +195,30 @@ cdef extern from "bpfast.h" nogil:
     c_bool bpfast_activate(
         const char *activation, void *values, size_t rows, size_t cols, size_t itemsize
     ) noexcept
+
+    ctypedef struct bpfast_piece:
+        const char *what
+        size_t layer
+        double flops
+        double elements
+        const char *activation
+    size_t bpfast_run_piece_count(const bpfast_run *run) noexcept
+    bpfast_piece bpfast_run_piece(const bpfast_run *run, size_t index) noexcept
+    bpfast_status bpfast_run_profile(
+        bpfast_run *run, size_t max_steps, double *seconds, size_t *team
+    ) noexcept
+
+    ctypedef enum bpfast_kernel:
+        BPFAST_KERNEL_PRODUCT
+        BPFAST_KERNEL_GRADIENT
+        BPFAST_KERNEL_ACTIVATION
+        BPFAST_KERNEL_DERIVATIVE
+        BPFAST_KERNEL_UPDATE
+    bpfast_status bpfast_net_kernel_seconds(
+        const bpfast_net *net, bpfast_kernel kernel, size_t layer, double *seconds,
+        bpfast_message *message
+    ) noexcept
+
     c_bool bpfast_net_plan_line(
         const bpfast_net *net, size_t batch_size, size_t index, char *text, size_t size
     ) noexcept

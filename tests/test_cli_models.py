@@ -177,6 +177,11 @@ def test_info(trained: tuple[Path, Result]) -> None:
     assert result.code == 0, result.err
     for part in (training.json["sha256"], "50,826", "data: digits", "seed: 0", '"dropout": 0.2'):
         assert part in result.out
+    assert "GFLOP/s" not in result.out
+    timed = bp("info", path, "--speed")
+    assert timed.code == 0, timed.err
+    assert timed.out.startswith(result.out)
+    assert "one training step of 32 rows" in timed.out
 
 
 def test_model_of_ones_own(tmp_path: Path) -> None:

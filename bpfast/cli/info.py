@@ -19,4 +19,6 @@ def run(arguments: argparse.Namespace) -> int:
         net.summary(),
         *(f"{key}: {value}" for key, value in sorted(net.metadata.items())),
     )
+    if arguments.speed:
+        story.say("", net.explain(speed=True))
     return 0

@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 
     info = _command(commands, "info", "describe a model file")
     info.add_argument("model", metavar="MODEL", help="a model file")
+    info.add_argument(
+        "--speed", action="store_true", help="also time a training step and say what limits it"
+    )
     return parser
 
 

@@ -28,6 +28,37 @@ BP_INLINE float half_value(bp_half h)
 
 #define plain(x) (x)
 
+/* The next row stands anywhere in the data: its first lines are asked for while this one is read. */
+enum { BP_AHEAD_BYTES = 4096, BP_LINE_BYTES = 64 };
+
+BP_INLINE const char *row_start(const bp_gather_args *src, size_t i)
+{
+    const size_t row = src->rows ? (size_t)src->rows[i] : src->first + i;
+    return src->data + (ptrdiff_t)row * src->row_stride;
+}
+
+BP_INLINE void ask_for_row(const bp_gather_args *src, size_t i, size_t m, size_t bytes)
+{
+    if (!src->rows || i >= m) return;
+    const char *row = row_start(src, i);
+    for (size_t b = 0; b < bytes && b < BP_AHEAD_BYTES; b += BP_LINE_BYTES)
+        __builtin_prefetch(row + b);
+}
+
+/* One contiguous row of reals, as it is. */
+BP_INLINE void copy_panels(real *to, const real *from, size_t n, size_t stride)
+{
+    for (; n >= BP_NR; n -= BP_NR, from += BP_NR, to += stride)
+        for (size_t v = 0; v < BP_NV; ++v) v_store(to + v * BP_VL, v_load(from + v * BP_VL));
+    for (size_t v = 0; n > 0 && v < BP_NV; ++v) {
+        const size_t done = bp_min(n, v * BP_VL), lanes = bp_min(n - done, BP_VL);
+        const vec part = lanes == BP_VL ? v_load(from + done)
+                         : lanes > 0    ? v_load_n(from + done, lanes)
+                                        : v_zero();
+        v_store(to + v * BP_VL, part);
+    }
+}
+
 /* run_<source>: `width` elements `step` bytes apart from `from` into one panel row. mid is the type
  * in which they are centred. Constant `width` and `step` let the compiler vectorise. */
 #define BP_SOURCE(name, ctype, mid, value)                                               \
@@ -44,16 +75,21 @@ BP_INLINE float half_value(bp_half h)
     static void gather_##name(void *dst_, const bp_gather_args *src, size_t m, size_t n, \
                               size_t stride)                                             \
     {                                                                                    \
+        const bool dense = src->col_stride == (ptrdiff_t)sizeof(ctype);                  \
+        const bool as_it_is = __builtin_types_compatible_p(ctype, real) && dense;        \
         for (size_t i = 0; i < m; ++i) {                                                 \
-            const size_t row = src->rows ? (size_t)src->rows[i] : src->first + i;        \
-            const char *from = src->data + (ptrdiff_t)row * src->row_stride;             \
+            const char *from = row_start(src, i);                                        \
             real *to = (real *)dst_ + i * BP_NR;                                         \
+            if (dense) ask_for_row(src, i + 1, m, n * sizeof(ctype));                    \
+            if (as_it_is && !src->mean) {                                                \
+                copy_panels(to, (const real *)(const void *)from, n, stride);            \
+                continue;                                                                \
+            }                                                                            \
             for (size_t j = 0; j < n; j += BP_NR, to += stride) {                        \
                 const size_t width = bp_min(BP_NR, n - j);                               \
                 const char *at = from + (ptrdiff_t)j * src->col_stride;                  \
                 const real *mean = src->mean ? (const real *)src->mean + j : NULL;       \
                 const real *factor = src->mean ? (const real *)src->scale + j : NULL;    \
-                const bool dense = src->col_stride == (ptrdiff_t)sizeof(ctype);          \
                 if (width == BP_NR && dense && !mean)                                    \
                     run_##name(to, at, sizeof(ctype), BP_NR, NULL, NULL);                \
                 else if (width == BP_NR && dense)                                        \

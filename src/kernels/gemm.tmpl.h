@@ -69,19 +69,47 @@ BP_INLINE void rows_tile(real *c, const real *a, const real *b, const real *bias
     tile_end(c, acc, relu, mr, nv);
 }
 
-BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_start start, int mr,
-                          int nv)
+/* A whole block of c is cut into tiles of these two heights. */
+enum {
+    BP_BLOCK_TILES = (BP_NR + BP_MR - 1) / BP_MR,
+    BP_HIGH = (BP_NR + BP_BLOCK_TILES - 1) / BP_BLOCK_TILES,
+    BP_LOW = BP_NR / BP_BLOCK_TILES,
+    BP_GROUP = 4 /* rows between two rounds of prefetches */
+};
+
+/* What the update after a product will touch comes to L2 while the product runs: a few lines after
+ * each group of rows, as many as the core can have under way. */
+typedef struct {
+    const char *at[BP_SOON];
+    size_t step; /* bytes of each between two rounds */
+} bp_soon;
+
+BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_start start,
+                          bp_soon *soon, int mr, int nv)
 {
     vec acc[BP_MR][BP_NV];
+    size_t p = 0;
     tile_start(acc, c, c, start, mr, nv);
-    _Pragma("GCC unroll 4") for (size_t p = 0; p < m; ++p)
+    if (nv == BP_NV && (mr == BP_HIGH || mr == BP_LOW) && soon) {
+        for (; p + BP_GROUP <= m; p += BP_GROUP) {
+            BP_UNROLL for (size_t q = 0; q < BP_GROUP; ++q)
+                tile_fma(acc, a + (p + q) * BP_NR, 1, b + (p + q) * BP_NR, mr, nv);
+            BP_UNROLL for (size_t s = 0; s < BP_SOON; ++s)
+            {
+                __builtin_prefetch(soon->at[s], 0, 2);
+                soon->at[s] += soon->step;
+            }
+        }
+    }
+    _Pragma("GCC unroll 4") for (; p < m; ++p)
         tile_fma(acc, a + p * BP_NR, 1, b + p * BP_NR, mr, nv);
     tile_end(c, acc, false, mr, nv);
 }
 
 typedef void rows_fn(real *c, const real *a, const real *b, const real *bias, size_t k,
                      size_t a_stride, bp_start start, bool relu);
-typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start start);
+typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start start,
+                      bp_soon *soon);
 
 #define BP_TILE(mr, nv)                                                                            \
     static void rows_##mr##x##nv(real *c, const real *a, const real *b, const real *bias,          \
@@ -89,9 +117,10 @@ typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start 
     {                                                                                              \
         rows_tile(c, a, b, bias, k, a_stride, start, relu, mr, nv);                                \
     }                                                                                              \
-    static void block_##mr##x##nv(real *c, const real *a, const real *b, size_t m, bp_start start) \
+    static void block_##mr##x##nv(real *c, const real *a, const real *b, size_t m, bp_start start, \
+                                  bp_soon *soon)                                                   \
     {                                                                                              \
-        block_tile(c, a, b, m, start, mr, nv);                                                     \
+        block_tile(c, a, b, m, start, soon, mr, nv);                                               \
     }
 
 #if BP_VL == 1
@@ -141,15 +170,21 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
 }
 
 static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start)
+                       bp_start start, const void *const *ahead)
 {
     real *c = c_;
     const real *a = a_;
+    bp_soon soon = {.step = 0};
     if (n == 0) return;
+    if (ahead && m >= BP_GROUP) {
+        const size_t rounds = bp_ceil_div(rows, BP_MR) * (m / BP_GROUP);
+        for (size_t s = 0; s < BP_SOON; ++s) soon.at[s] = ahead[s];
+        soon.step = bp_ceil_div(BP_NR * BP_NR * sizeof(real), rounds);
+    }
     block_fn *const *tiles = block_tiles[bp_ceil_div(n, BP_VL) - 1];
     for (size_t left = bp_ceil_div(rows, BP_MR); left > 0; --left) {
         const size_t height = bp_ceil_div(rows, left);
-        tiles[height - 1](c, a, b, m, start);
+        tiles[height - 1](c, a, b, m, start, soon.step ? &soon : NULL);
         c += height * BP_NR;
         a += height;
         rows -= height;
@@ -205,12 +240,12 @@ static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_
                     stride);
 }
 
-static void transpose_block(void *dst_, const void *src_)
+static void transpose_block(void *dst_, const void *src_, size_t rows, size_t cols)
 {
     real *dst = dst_;
     const real *src = src_;
-    for (size_t i = 0; i < BP_NR; i += BP_VL) {
-        for (size_t j = 0; j < BP_NR; j += BP_VL)
+    for (size_t i = 0; i < rows; i += BP_VL) {
+        for (size_t j = 0; j < cols; j += BP_VL)
             v_transpose(dst + j * BP_NR + i, BP_NR, src + i * BP_NR + j, BP_NR);
     }
 }

@@ -46,6 +46,7 @@ enum {
 
 /* Where a chain of fused multiply-adds starts. */
 typedef enum { BP_FROM_ZERO, BP_FROM_BIAS, BP_FROM_C } bp_start;
+enum { BP_SOON = 4 }; /* blocks of an update: the weights, their transpose, two moments */
 
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
@@ -58,12 +59,13 @@ typedef struct {
     double eta_minus, eta_plus, step_min, step_max;
 } bp_optim_args;
 
-/* One row of a loss: its target is either an array of n, or a class label. */
+/* m rows of a loss: their targets are either rows too, or class labels. */
 typedef struct {
-    const void *target; /* [n], or NULL */
-    size_t label;       /* used when target is NULL */
-    double parameter;   /* delta, tau, or label smoothing */
-    double scale;       /* the gradient's factor: weight of the sample over the batch's sum */
+    const void *targets;  /* [m][n], or NULL */
+    const size_t *labels; /* [m], used when targets is NULL */
+    const double *scales; /* [m] the gradients' factors: weight of the row over the batch's sum */
+    double parameter;     /* delta, tau, or label smoothing */
+    size_t ld;            /* elements from row to row; with m > 1 all ld >= n of them are memory */
 } bp_loss_args;
 
 /* Sixteen random words per call of four counters; see rng.tmpl.h. */
@@ -85,9 +87,12 @@ typedef struct {
 
 typedef void bp_map_fn(void *y, const void *x, size_t n); /* in place allowed */
 typedef void bp_grad_fn(void *dz, const void *dy, const void *saved, size_t n); /* dz may be dy */
+/* m rows of n, ld elements apart */
 typedef void bp_optim_fn(void *w, const void *g, void *s0, void *s1, const bp_optim_args *args,
-                         size_t n);
-typedef double bp_loss_fn(void *dz, const void *z, const bp_loss_args *args, size_t n);
+                         size_t m, size_t n, size_t ld);
+/* dz may be NULL; with m > 1 its lanes past n are written too. */
+typedef void bp_loss_fn(double *losses, void *dz, const void *z, const bp_loss_args *args, size_t m,
+                        size_t n);
 typedef void bp_gather_fn(void *dst, const bp_gather_args *src, size_t m, size_t n, size_t stride);
 
 typedef struct bp_kernels {
@@ -100,15 +105,17 @@ typedef struct bp_kernels {
      * relu: applied to the finished sum. */
     void (*gemm_rows)(void *c, const void *a, const void *b, const void *bias, size_t m, size_t k,
                       size_t n, size_t a_stride, bp_start start, bool relu);
-    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. */
+    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. ahead: where
+     * BP_SOON blocks of NR x NR begin that will be read or written next, or NULL. */
     void (*gemm_block)(void *c, const void *a, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start);
+                       bp_start start, const void *const *ahead);
     /* y[n] = bias (or zero) + x[k] w[k][n], w row-major: one row, the same chains. */
     void (*gemv)(void *y, const void *x, const void *w, const void *bias, size_t k, size_t n);
 
     void (*pack)(void *dst, const void *src, size_t rows, size_t cols, size_t lds, size_t stride);
     void (*unpack)(void *dst, const void *src, size_t rows, size_t cols, size_t ldd, size_t stride);
-    void (*transpose_block)(void *dst, const void *src); /* [NR][NR] -> [NR][NR] */
+    /* dst[c][r] = src[r][c] of [NR][NR], at least where r < rows and c < cols. */
+    void (*transpose_block)(void *dst, const void *src, size_t rows, size_t cols);
 
     bp_map_fn *act[BP_N_ACTIVATIONS];
     bp_grad_fn *grad[BP_N_ACTIVATIONS];

@@ -1,31 +1,49 @@
-/* optim.tmpl.h - update rules on n parameters, and what happens to gradients before them.
+/* optim.tmpl.h - update rules on parameters, and what happens to gradients before them.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * opt_<name>(w, g, s0, s1, args, n): one step of the rule; s0 and s1 are its state slots (NULL where
- * optimizers.inc says it has fewer). Scalars come ready from prim/optim.c, computed in double from
- * the step number alone. Parameters: the vocabulary.
+ * opt_<name>(w, g, s0, s1, args, m, n, ld): one step of the rule on m rows of n, ld apart; s0 and s1
+ * are its state slots (NULL where optimizers.inc says it has fewer). Scalars come ready from
+ * prim/optim.c, computed in double from the step number alone. Parameters: the vocabulary.
  */
 
 /* rule(w, g, &a, &b, k) returns the new w; a and b are the state. */
-#define BP_RULE(name, slots)                                                               \
-    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                 \
-                           const bp_optim_args *args, size_t n)                            \
-    {                                                                                      \
-        real *w = w_, *s0 = s0_, *s1 = s1_;                                                \
-        const real *g = g_;                                                                \
-        const rule_scalars k = rule_load(args);                                            \
-        (void)s0;                                                                          \
-        (void)s1;                                                                          \
-        for (size_t i = 0; i < n; i += BP_VL) {                                            \
-            vec a = v_zero(), b = v_zero();                                                \
-            if ((slots) > 0) a = load_part(s0 + i, n - i);                                 \
-            if ((slots) > 1) b = load_part(s1 + i, n - i);                                 \
-            const vec next =                                                               \
-                name##_rule(load_part(w + i, n - i), load_part(g + i, n - i), &a, &b, &k); \
-            store_part(w + i, next, n - i);                                                \
-            if ((slots) > 0) store_part(s0 + i, a, n - i);                                 \
-            if ((slots) > 1) store_part(s1 + i, b, n - i);                                 \
-        }                                                                                  \
+#define BP_RULE(name, slots)                                                                     \
+    BP_INLINE void run_##name(real *w, const real *g, real *s0, real *s1, const rule_scalars *k, \
+                              size_t n)                                                          \
+    {                                                                                            \
+        size_t i = 0;                                                                            \
+        for (; i + BP_VL <= n; i += BP_VL) {                                                     \
+            vec a = (slots) > 0 ? v_load(s0 + i) : v_zero();                                     \
+            vec b = (slots) > 1 ? v_load(s1 + i) : v_zero();                                     \
+            v_store(w + i, name##_rule(v_load(w + i), v_load(g + i), &a, &b, k));                \
+            if ((slots) > 0) v_store(s0 + i, a);                                                 \
+            if ((slots) > 1) v_store(s1 + i, b);                                                 \
+        }                                                                                        \
+        if (i == n) return;                                                                      \
+        vec a = (slots) > 0 ? v_load_n(s0 + i, n - i) : v_zero();                                \
+        vec b = (slots) > 1 ? v_load_n(s1 + i, n - i) : v_zero();                                \
+        const vec next = name##_rule(v_load_n(w + i, n - i), v_load_n(g + i, n - i), &a, &b, k); \
+        v_store_n(w + i, next, n - i);                                                           \
+        if ((slots) > 0) v_store_n(s0 + i, a, n - i);                                            \
+        if ((slots) > 1) v_store_n(s1 + i, b, n - i);                                            \
+    }                                                                                            \
+    static void opt_##name(void *w_, const void *g_, void *s0_, void *s1_,                       \
+                           const bp_optim_args *args, size_t m, size_t n, size_t ld)             \
+    {                                                                                            \
+        real *w = w_, *s0 = s0_, *s1 = s1_;                                                      \
+        const real *g = g_;                                                                      \
+        const rule_scalars k = rule_load(args);                                                  \
+        if (n == ld) {                                                                           \
+            run_##name(w, g, s0, s1, &k, m * n);                                                 \
+            return;                                                                              \
+        }                                                                                        \
+        for (; m > 0; --m) {                                                                     \
+            run_##name(w, g, s0, s1, &k, n);                                                     \
+            w += ld;                                                                             \
+            g += ld;                                                                             \
+            if ((slots) > 0) s0 += ld;                                                           \
+            if ((slots) > 1) s1 += ld;                                                           \
+        }                                                                                        \
     }
 
 typedef struct {
@@ -49,6 +67,29 @@ BP_INLINE rule_scalars rule_load(const bp_optim_args *a)
         .step_min = c_(a->step_min),
         .step_max = c_(a->step_max),
     };
+}
+
+/* 1/d for d >= 0, within 1 ulp; d above 2^125 (an overflowed moment) counts as 2^125, and 0 gives a
+ * large finite number. The bits of d taken from a constant are a guess within 5.05% (the exponent
+ * changes sign, and the fraction is a line); each r + r (1 - d r) squares its error: 2.6e-3, 6.5e-6,
+ * 4.2e-11, 1.8e-21 (Newton). The root before it keeps the divider busy; these run beside it: a step
+ * of Adam on AVX-512 takes half the time that it takes with a division. */
+#if BP_F64
+enum { BP_NEWTON_STEPS = 4 };
+#define BP_RECIPROCAL_GUESS INT64_C(0x7FDE623822FC16E6)
+#define BP_RECIPROCAL_MOST 0x1p1021
+#else
+enum { BP_NEWTON_STEPS = 3 };
+#define BP_RECIPROCAL_GUESS INT32_C(0x7EF127EA)
+#define BP_RECIPROCAL_MOST 0x1p125
+#endif
+
+BP_INLINE vec reciprocal(vec d)
+{
+    d = v_min(c_(BP_RECIPROCAL_MOST), d); /* NaN stays NaN */
+    vec r = v_from_bits(vi_sub(vi_set1(BP_RECIPROCAL_GUESS), v_bits(d)));
+    for (int i = 0; i < BP_NEWTON_STEPS; ++i) r = v_fma(r, v_fnma(d, r, c_(1)), r);
+    return r;
 }
 
 BP_INLINE vec sgd_rule(vec w, vec g, vec *a, vec *b, const rule_scalars *k)
@@ -84,7 +125,7 @@ BP_INLINE vec adam_rule(vec w, vec g, vec *m, vec *v, const rule_scalars *k)
     *m = v_fma(k->beta_1, *m, v_mul(k->rest_1, g));
     *v = v_fma(k->beta_2, *v, v_mul(v_mul(k->rest_2, g), g));
     const vec root = v_fma(v_sqrt(*v), k->correction, k->epsilon);
-    return v_sub(v_mul(w, k->decay), v_div(v_mul(k->rate, *m), root));
+    return v_fnma(v_mul(k->rate, *m), reciprocal(root), v_mul(w, k->decay));
 }
 BP_RULE(adam, 2)
 
@@ -92,7 +133,7 @@ BP_INLINE vec rmsprop_rule(vec w, vec g, vec *s, vec *b, const rule_scalars *k)
 {
     (void)b;
     *s = v_fma(k->beta_1, *s, v_mul(v_mul(k->rest_1, g), g));
-    return v_sub(w, v_div(v_mul(k->rate, g), v_add(v_sqrt(*s), k->epsilon)));
+    return v_fnma(v_mul(k->rate, g), reciprocal(v_add(v_sqrt(*s), k->epsilon)), w);
 }
 BP_RULE(rmsprop, 1)
 
@@ -100,7 +141,7 @@ BP_INLINE vec adagrad_rule(vec w, vec g, vec *s, vec *b, const rule_scalars *k)
 {
     (void)b;
     *s = v_fma(g, g, *s);
-    return v_sub(w, v_div(v_mul(k->rate, g), v_add(v_sqrt(*s), k->epsilon)));
+    return v_fnma(v_mul(k->rate, g), reciprocal(v_add(v_sqrt(*s), k->epsilon)), w);
 }
 BP_RULE(adagrad, 1)
 
@@ -130,6 +171,8 @@ BP_INLINE vec lion_rule(vec w, vec g, vec *m, vec *b, const rule_scalars *k)
 }
 BP_RULE(lion, 1)
 #undef BP_RULE
+#undef BP_RECIPROCAL_GUESS
+#undef BP_RECIPROCAL_MOST
 
 /* The gradient of l1 |w| + l2/2 w^2; the slope of |w| at 0 is 0. */
 static void add_penalty(void *g_, const void *w_, double l1, double l2, size_t n)

@@ -12,22 +12,28 @@ typedef struct {
     uint32_t word[4][BP_PHILOX_WIDE];
 } philox_block;
 
+/* The rounds are unrolled inside the loop over counters: all words of a vector of counters then stay
+ * in registers. */
 BP_INLINE void philox(philox_block *x, const bp_rng_key *key)
 {
     const uint64_t mixed = key->seed ^ ((key->step >> 32) * UINT64_C(0x9E3779B97F4A7C15));
-    uint32_t k0 = (uint32_t)mixed, k1 = (uint32_t)(mixed >> 32);
-    for (int round = 0; round < BP_PHILOX_ROUNDS; ++round) {
-        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * x->word[0][i];
-            const uint64_t p1 = (uint64_t)0xCD9E8D57u * x->word[2][i];
-            const uint32_t w1 = x->word[1][i], w3 = x->word[3][i];
-            x->word[0][i] = (uint32_t)(p1 >> 32) ^ w1 ^ k0;
-            x->word[1][i] = (uint32_t)p1;
-            x->word[2][i] = (uint32_t)(p0 >> 32) ^ w3 ^ k1;
-            x->word[3][i] = (uint32_t)p0;
+    for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+        uint32_t w0 = x->word[0][i], w1 = x->word[1][i], w2 = x->word[2][i], w3 = x->word[3][i];
+        uint32_t k0 = (uint32_t)mixed, k1 = (uint32_t)(mixed >> 32);
+        _Pragma("GCC unroll 10") for (int round = 0; round < BP_PHILOX_ROUNDS; ++round)
+        {
+            const uint64_t p0 = (uint64_t)0xD2511F53u * w0, p1 = (uint64_t)0xCD9E8D57u * w2;
+            w0 = (uint32_t)(p1 >> 32) ^ w1 ^ k0;
+            w1 = (uint32_t)p1;
+            w2 = (uint32_t)(p0 >> 32) ^ w3 ^ k1;
+            w3 = (uint32_t)p0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        x->word[0][i] = w0;
+        x->word[1][i] = w1;
+        x->word[2][i] = w2;
+        x->word[3][i] = w3;
     }
 }
 

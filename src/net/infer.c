@@ -180,7 +180,7 @@ static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool 
         if (node->op != &bp_op_dense) continue;
         void *start = bp_at(bp_at(c->memory, weights, 1), node->state, k->size);
         const void *kernel = bp_cat(net->parameters, node->param, k->size);
-        c->w[i] = (bp_weights){.in = node->in, .out = node->out, .w = start};
+        c->w[i] = (bp_weights){.in = node->in, .out = node->out, .w = start, .l2 = net->l2};
         if (node->use_bias)
             c->w[i].bias = bp_at(start, bp_weights_size(k, node->in, node->out), k->size);
         bp_weights_pack(k, &c->w[i], kernel, bp_cat(kernel, node->in * node->out, k->size));

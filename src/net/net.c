@@ -69,6 +69,7 @@ bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_
     net->spare = &both->spare;
     net->k = bp_kernels_get(row, itemsize);
     net->k64 = bp_kernels_get(row, sizeof(double));
+    net->l2 = bp_l2_bytes();
     net->inputs = inputs;
     net->counters.seed = seed;
     bpfast_status status = bp_arena_try((void **)&net->nodes, &layout, "the layers", message);

@@ -45,6 +45,7 @@ struct bpfast_net {
     size_t n_parameters, n_state, n_buffers;
     void *persist; /* PARAM | GRAD | BUFFERS */
     void *parameters, *gradients, *buffers;
+    size_t l2; /* bytes of this machine's L2 */
     bool standardizes;
     void *snapshot; /* PARAM when the last epoch began */
     bp_optimizer optimizer;

@@ -89,13 +89,11 @@ static void add_item(bp_plan *plan, const bpfast_net *net, bp_item item)
 }
 
 /* One item a block, or a whole column of blocks where max-norm needs it. Blocks run in groups whose
- * panels of x stay in L2 while all panels of dz pass by. */
-enum { BP_GROUP_BYTES = 256 * 1024 };
-
+ * panels of x fill half of L2 while all panels of dz pass by. */
 static void plan_items(bp_plan *plan, const bpfast_net *net)
 {
     const bp_kernels *k = net->k;
-    const size_t fit = bp_max(BP_GROUP_BYTES / (k->nr * k->size) / plan->batch, 1);
+    const size_t fit = bp_max(net->l2 / 2 / (k->nr * k->size) / plan->batch, 1);
     plan->n_items = 0;
     for (size_t i = net->n_nodes; i-- > 0;) {
         const bp_node *node = &net->nodes[i];

@@ -40,7 +40,7 @@ void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id)
     bp_team_wait(team, id);
 }
 
-static void gather_rows(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows)
+void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows)
 {
     const bpfast_net *net = run->net;
     const bp_panels x = run->m[run->plan.input], t = run->m[run->plan.targets];
@@ -73,15 +73,21 @@ static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_
     const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
     pass->step = batch->step;
     bp_run_mask(run, pass, team, id);
-    gather_rows(run, batch, row0, rows);
+    bp_run_gather(run, batch, row0, rows);
     bp_run_steps(run, pass, 0, plan->n_forward, row0, rows);
     bp_loss_rows(pass, &run->objective, &batch->targets, run->m[plan->delta], run->m[plan->output],
                  run->net->outputs, run->stats, row0, rows);
     bp_run_steps(run, pass, plan->n_forward, plan->n_steps, row0, rows);
 }
 
-static bp_gradient gradient_job(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
-                                const bp_update *update)
+/* What the updates of a step touch: weights, their transposes, moments. */
+static size_t update_bytes(const bpfast_net *net)
+{
+    return (2 + bp_rule_slots(net->optimizer.rule)) * net->n_state * net->k->size;
+}
+
+bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
+                            const bp_update *update)
 {
     const bpfast_net *net = run->net;
     return (bp_gradient){.mode = mode,
@@ -89,6 +95,7 @@ static bp_gradient gradient_job(const bpfast_run *run, const bp_batch *batch, bp
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
                          .batch = batch->rows,
+                         .far = mode == BP_GRADIENT_UPDATE && update_bytes(net) > net->l2,
                          .w = run->w};
 }
 
@@ -103,7 +110,7 @@ static void run_items(const bpfast_run *run, const bp_pass *pass, bp_team *team,
 }
 
 /* Every thread adds up the same shards in the same order. */
-static double gradient_norm(bpfast_run *run, bp_team *team, size_t id)
+double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id)
 {
     const size_t n = run->net->n_parameters, shards = bp_shard_count(n), size = bp_team_size(team);
     bp_shard_squares(run->net->k, run->shards, run->net->gradients, n, bp_share(shards, size, id),
@@ -119,21 +126,21 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     bp_update update = batch->update;
     const bool sweep = run->norm_clips || run->config.sweep;
     if (mode == BP_GRADIENT_UPDATE && sweep) {
-        const bp_gradient store = gradient_job(run, batch, BP_GRADIENT_STORE, NULL);
+        const bp_gradient store = bp_run_gradient(run, batch, BP_GRADIENT_STORE, NULL);
         run_items(run, pass, team, id, &store);
         bp_team_wait(team, id);
         mode = BP_GRADIENT_SWEEP;
     }
     if (mode == BP_GRADIENT_SWEEP && run->norm_clips)
         update.gradient_scale =
-            bp_clip_factor(gradient_norm(run, team, id), run->net->optimizer.clip_norm);
-    const bp_gradient job = gradient_job(run, batch, mode, &update);
+            bp_clip_factor(bp_run_gradient_norm(run, team, id), run->net->optimizer.clip_norm);
+    const bp_gradient job = bp_run_gradient(run, batch, mode, &update);
     run_items(run, pass, team, id, &job);
 }
 
 /* ---- between steps: thread 0 ---- */
 
-static void prepare_step(bpfast_run *run, bp_batch *batch)
+void bp_run_prepare(bpfast_run *run, bp_batch *batch)
 {
     const bpfast_net *net = run->net;
     const bpfast_data *data = &run->config.train;
@@ -167,7 +174,7 @@ static void name_fault(bpfast_run *run, size_t rows)
 }
 
 /* The batch's scores, in row order. Outputs stay untouched until the next step's forward. */
-static void add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pass)
+void bp_run_add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pass)
 {
     bpfast_scores *scores = &run->cursor.scores;
     if (run->bad_row != SIZE_MAX) {
@@ -184,14 +191,14 @@ static void add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     name_fault(run, batch->rows);
 }
 
-static void advance(bpfast_run *run, bp_batch *next, bool stepped)
+void bp_run_advance(bpfast_run *run, bp_batch *next, bool stepped)
 {
     ++run->cursor.batch;
     if (stepped) ++run->net->counters.step;
     --run->steps_left;
     run->stop = run->status != BPFAST_OK || run->cursor.batch == run->batches ||
                 run->steps_left == 0 || bp_seconds() >= run->deadline;
-    if (!run->stop) prepare_step(run, next);
+    if (!run->stop) bp_run_prepare(run, next);
 }
 
 /* Thread 0 adds up, does its items, and prepares the next step while others finish theirs. */
@@ -205,9 +212,9 @@ static void chunk_task(void *arg, bp_team *team, size_t id)
         step_rows(run, batch, &pass, team, id);
         bp_team_wait(team, id);
         const bool steps = batch->targets.weight_sum > 0 && run->bad_row == SIZE_MAX;
-        if (id == 0) add_scores(run, batch, &pass);
+        if (id == 0) bp_run_add_scores(run, batch, &pass);
         if (steps) bp_step_gradients(run, batch, &pass, team, id, BP_GRADIENT_UPDATE);
-        if (id == 0) advance(run, &run->batch[1 - parity], steps);
+        if (id == 0) bp_run_advance(run, &run->batch[1 - parity], steps);
         bp_team_wait(team, id);
         if (run->stop) break;
     }
@@ -274,7 +281,7 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     run->steps_left = max_steps;
     run->deadline = bp_seconds() + seconds;
     run->stop = false;
-    prepare_step(run, &run->batch[0]);
+    bp_run_prepare(run, &run->batch[0]);
     bp_team_run(run->threads, chunk_task, run);
     *finished = run->cursor.batch >= run->batches;
     return run->status;

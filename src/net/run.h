@@ -57,5 +57,14 @@ void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size
                   size_t row0, size_t rows);
 void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id);
 void bp_run_pack(bpfast_run *run);
+void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows);
+bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
+                            const bp_update *update);
+double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id);
+
+/* Thread 0 calls these: scores of the batch that passed, and the next one or the stop. */
+void bp_run_prepare(bpfast_run *run, bp_batch *batch);
+void bp_run_add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pass);
+void bp_run_advance(bpfast_run *run, bp_batch *next, bool stepped);
 
 #endif

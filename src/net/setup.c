@@ -56,6 +56,7 @@ static bp_weights place_weights(const bpfast_net *net, const bp_node *node, void
     const size_t size = net->k->size;
     void *w = bp_at(panels, node->state, size);
     return (bp_weights){.in = node->in,
+                        .l2 = net->l2,
                         .out = node->out,
                         .w = w,
                         .wt = bp_at(transposed, node->state, size),

@@ -88,7 +88,7 @@ void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item
 /* Block (i, j) of dW into g[NR][NR], which holds the gradient so far where the mode adds. Its chain
  * goes on, but under a mask that scales only what is new. */
 static void block_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
-                           size_t i, size_t j, void *g)
+                           size_t i, size_t j, void *g, const void *const *ahead)
 {
     const bp_kernels *k = pass->k;
     const size_t rows = bp_min(k->nr, node->in - i * k->nr);
@@ -97,7 +97,7 @@ static void block_gradient(const bp_pass *pass, const bp_node *node, const bp_gr
     if (add && masked) memcpy(before, g, rows * k->nr * k->size);
     k->gemm_block(g, bp_panel(k, pass->m[node->x], i, 0), bp_panel(k, pass->m[node->delta], j, 0),
                   job->batch, rows, bp_panel_width(k, node->out, j),
-                  add && !masked ? BP_FROM_C : BP_FROM_ZERO);
+                  add && !masked ? BP_FROM_C : BP_FROM_ZERO, ahead);
     if (!masked) return;
     uint8_t mask[BP_BLOCK_BYTES];
     weight_mask(pass, node, mask, i, j, rows);
@@ -123,7 +123,7 @@ static void settle(const bp_kernels *k, const bp_node *node, const bp_gradient *
         k->unpack(p->grad, p->g, p->rows, p->width, node->out, 0);
         return;
     }
-    bp_update_run(k, job->update, p->w, p->g, p->s0, p->s1, n);
+    bp_update_run(k, job->update, p->w, p->g, p->s0, p->s1, p->rows, p->width, k->nr);
     if (p->non_negative) k->non_negative(p->w, n);
 }
 
@@ -185,7 +185,8 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
     const size_t j = item->panel, in_padded = bp_round_up(node->in, k->nr);
     const bool updates = job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_SWEEP;
     _Alignas(BP_ALIGN) char g[BP_BLOCK_BYTES];
-    if (node->out % k->nr > 0) k->fill(g, 0, k->nr * k->nr); /* padding of the last panel */
+    if (bp_panel_width(k, node->out, j) < k->nr) /* lanes of the last panel that nobody writes */
+        k->fill(g, 0, bp_min(k->nr, node->in) * k->nr);
     for (size_t i = item->first; i < item->last; ++i) {
         const size_t block = node->state + (j * in_padded + i * k->nr) * k->nr;
         const part p = {
@@ -201,7 +202,11 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
             .non_negative = node->non_negative};
         if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD)
             load_gradient(k, node, &p);
-        if (job->mode != BP_GRADIENT_SWEEP) block_gradient(pass, node, job, i, j, g);
+        const void *transpose = bp_block_of_transpose(k, w, i, j);
+        const void *ahead[BP_SOON] = {p.w, transpose ? transpose : p.w, p.s0 ? p.s0 : p.w,
+                                      p.s1 ? p.s1 : p.w};
+        if (job->mode != BP_GRADIENT_SWEEP)
+            block_gradient(pass, node, job, i, j, g, job->far ? ahead : NULL);
         settle(k, node, job, &p);
         if (updates && node->max_norm == 0) bp_block_transposed(k, w, i, j);
     }

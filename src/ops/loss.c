@@ -34,32 +34,69 @@ static void row_errors(const bp_kernels *k, const bp_objective *o, bp_row_stats 
     stats->absolute /= (double)cols;
 }
 
-void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *targets,
-                  bp_panels dz, bp_panels z, size_t cols, bp_row_stats *stats, size_t row0,
-                  size_t rows)
+/* Rows that go to a kernel at once. */
+enum { BP_LOSS_GROUP = 32 };
+
+/* Losses and gradients of a group of rows. Outputs of several panels go row by row through scratch. */
+static void group_losses(const bp_pass *pass, const bp_objective *o, bp_panels targets,
+                         bp_loss_args *args, bp_panels dz, bp_panels z, size_t cols, double *losses,
+                         size_t row0, size_t rows)
 {
     const bp_kernels *k = pass->k;
     const size_t padded = bp_round_up(cols, k->nr);
     void *z_room = pass->scratch, *t_room = bp_at(z_room, padded, k->size);
     void *other = bp_at(t_room, padded, k->size);
-    for (size_t r = row0; r < row0 + rows; ++r) {
-        const size_t row = bp_target_row(targets, r);
-        const double weight = targets->weights ? targets->weights[row] : 1.0;
-        const void *zr = bp_row_read(k, z, cols, r, z_room);
+    if (cols <= k->nr) {
+        if (!o->labels) args->targets = bp_panel(k, targets, 0, row0);
+        k->loss[o->loss](losses, dz.data ? bp_panel(k, dz, 0, row0) : NULL, bp_panel(k, z, 0, row0),
+                         args, rows, cols);
+        return;
+    }
+    for (size_t i = 0; i < rows; ++i, ++args->labels, ++args->scales) {
+        const size_t r = row0 + i;
+        if (!o->labels) args->targets = bp_row_read(k, targets, cols, r, t_room);
+        k->loss[o->loss](&losses[i], dz.data ? bp_row_open(k, dz, cols, r, other) : NULL,
+                         bp_row_read(k, z, cols, r, z_room), args, 1, cols);
+        if (dz.data) bp_row_close(k, dz, cols, r, other);
+    }
+}
+
+static void row_metrics(const bp_pass *pass, const bp_objective *o, const bp_targets *targets,
+                        bp_panels z, size_t cols, bp_row_stats *stats, size_t label, size_t r)
+{
+    const bp_kernels *k = pass->k;
+    const size_t padded = bp_round_up(cols, k->nr);
+    void *z_room = pass->scratch, *t_room = bp_at(z_room, padded, k->size);
+    void *other = bp_at(t_room, padded, k->size);
+    const void *row = bp_row_read(k, z, cols, r, z_room);
+    const void *t = o->labels ? NULL : bp_row_read(k, targets->targets, cols, r, t_room);
+    if (o->want_correct) stats->correct = row_correct(k, o, row, t, label, cols);
+    if (o->want_errors) row_errors(k, o, stats, row, t, cols, other);
+}
+
+void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *targets,
+                  bp_panels dz, bp_panels z, size_t cols, bp_row_stats *stats, size_t row0,
+                  size_t rows)
+{
+    size_t labels[BP_LOSS_GROUP];
+    double scales[BP_LOSS_GROUP], losses[BP_LOSS_GROUP];
+    const double unit = targets->weight_sum > 0 ? 1.0 / targets->weight_sum : 0.0;
+    for (size_t first = row0; first < row0 + rows; first += BP_LOSS_GROUP) {
+        const size_t m = bp_min(BP_LOSS_GROUP, row0 + rows - first);
         bp_loss_args args = {
-            .target = o->labels ? NULL : bp_row_read(k, targets->targets, cols, r, t_room),
-            .label = o->labels ? (size_t)targets->labels[row] : 0,
-            .parameter = o->parameter,
-            .scale = targets->weight_sum > 0 ? weight / targets->weight_sum : 0.0};
-        if (dz.data) {
-            stats[r].loss = k->loss[o->loss](bp_row_open(k, dz, cols, r, other), zr, &args, cols);
-            bp_row_close(k, dz, cols, r, other);
-        } else {
-            stats[r].loss = k->loss[o->loss](NULL, zr, &args, cols);
+            .labels = labels, .scales = scales, .parameter = o->parameter, .ld = pass->k->nr};
+        for (size_t i = 0; i < m; ++i) {
+            const size_t row = bp_target_row(targets, first + i);
+            labels[i] = o->labels ? (size_t)targets->labels[row] : 0;
+            scales[i] =
+                targets->weights && unit > 0 ? targets->weights[row] / targets->weight_sum : unit;
         }
-        if (o->want_correct)
-            stats[r].correct = row_correct(k, o, zr, args.target, args.label, cols);
-        if (o->want_errors) row_errors(k, o, &stats[r], zr, args.target, cols, other);
+        group_losses(pass, o, targets->targets, &args, dz, z, cols, losses, first, m);
+        for (size_t i = 0; i < m; ++i) {
+            stats[first + i].loss = losses[i];
+            if (o->want_correct || o->want_errors)
+                row_metrics(pass, o, targets, z, cols, &stats[first + i], labels[i], first + i);
+        }
     }
 }
 

@@ -124,6 +124,7 @@ typedef struct {
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
     size_t batch;        /* rows */
+    bool far;            /* weights and state exceed L2: they are asked for in time */
     const bp_weights *w; /* by node index: the weights that are updated */
 } bp_gradient;
 

@@ -3,7 +3,7 @@
  *
  * y = x W for a range of rows. Loops, outermost first, with what each keeps in cache:
  *
- *   1  row blocks      of x        [BP_ROW_BYTES]                   L2
+ *   1  row blocks      of x        three quarters of L2
  *   2  k blocks        of x and W  k in steps of BP_K_BLOCK
  *   3  panels of W     NR columns  [BP_K_BLOCK][NR], 25 to 50 KB    L1, L2
  *   4  tiles of rows   MR rows     inside gemm_rows
@@ -13,9 +13,21 @@
  */
 #include "prim.h"
 
+#include <unistd.h>
+
 /* Rows of a panel of W in one k block: deep enough that reading and writing c between blocks costs
- * little. Bytes of x in a row block: what a 512 KB L2 holds beside the panel. */
-enum { BP_K_BLOCK = 400, BP_ROW_BYTES = 400 * 1024 };
+ * little. */
+enum { BP_K_BLOCK = 400 };
+
+size_t bp_l2_bytes(void)
+{
+    enum { LEAST = 256 * 1024, USUAL = 512 * 1024, MOST = 2048 * 1024 };
+    long bytes = 0;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return bytes > 0 ? bp_max(LEAST, bp_min((size_t)bytes, MOST)) : USUAL;
+}
 
 size_t bp_panel_count(const bp_kernels *k, size_t cols) { return bp_ceil_div(cols, k->nr); }
 
@@ -42,12 +54,18 @@ void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
     return bp_at(w->w, (j * in_padded + i * k->nr) * k->nr, k->size);
 }
 
-void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
+void *bp_block_of_transpose(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
 {
     const size_t out_padded = bp_round_up(w->out, k->nr);
-    if (!w->wt) return;
-    k->transpose_block(bp_at(w->wt, (i * out_padded + j * k->nr) * k->nr, k->size),
-                       bp_block(k, w, i, j));
+    return w->wt ? bp_at(w->wt, (i * out_padded + j * k->nr) * k->nr, k->size) : NULL;
+}
+
+void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j)
+{
+    void *to = bp_block_of_transpose(k, w, i, j);
+    if (!to) return;
+    k->transpose_block(to, bp_block(k, w, i, j), bp_block_rows(k, w, i),
+                       bp_panel_width(k, w->out, j));
 }
 
 void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias)
@@ -70,10 +88,11 @@ void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, v
 
 /* c[rows][n] = a[rows][k_total] b, where b is n panels of [k_stride][NR]. */
 static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
-                    size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu)
+                    size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu,
+                    size_t l2)
 {
     const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
-    const size_t fit = bp_max(BP_ROW_BYTES / (bp_min(k_block, k_total) * k->size), k->mr);
+    const size_t fit = bp_max(l2 / 4 * 3 / (bp_min(k_block, k_total) * k->size), k->mr);
     const size_t blocks = bp_max(bp_ceil_div(rows, fit), 1);
     const size_t row_block = bp_round_up(bp_max(rows / blocks, 1), k->mr);
     for (size_t r = row0; r < row0 + rows; r += row_block) {
@@ -96,11 +115,13 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
                      size_t row0, size_t rows, bool relu)
 {
-    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu);
+    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu,
+            w->l2);
 }
 
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
                       size_t row0, size_t rows)
 {
-    product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false);
+    product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false,
+            w->l2);
 }

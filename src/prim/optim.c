@@ -49,9 +49,9 @@ double bp_clip_factor(double norm, double limit)
 }
 
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
-                   size_t n)
+                   size_t rows, size_t cols, size_t ld)
 {
-    if (u->gradient_scale < 1.0) k->scale(g, u->gradient_scale, n);
-    if (u->clip_value > 0) k->clip(g, u->clip_value, n);
-    u->rule(w, g, s0, s1, &u->args, n);
+    if (u->gradient_scale < 1.0) k->scale(g, u->gradient_scale, rows * ld);
+    if (u->clip_value > 0) k->clip(g, u->clip_value, rows * ld);
+    u->rule(w, g, s0, s1, &u->args, rows, cols, ld);
 }

@@ -38,12 +38,17 @@ typedef struct {
     void *w;    /* [out/NR][in padded][NR] */
     void *wt;   /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
     void *bias; /* [out padded]; NULL without */
+    size_t l2;  /* bytes of this machine's L2 */
 } bp_weights;
+
+size_t bp_l2_bytes(void); /* of one core, at most 2 MB; 512 KB where the system does not say */
 
 size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out); /* elements of w; of wt */
 size_t bp_block_rows(const bp_kernels *k, const bp_weights *w,
                      size_t i); /* valid rows of block i */
 void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
+void *bp_block_of_transpose(const bp_kernels *k, const bp_weights *w, size_t i,
+                            size_t j); /* NULL without */
 void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
 void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel,
                      const void *bias);
@@ -98,7 +103,7 @@ double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate);
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
 double bp_clip_factor(double norm, double limit);
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
-                   size_t n);
+                   size_t rows, size_t cols, size_t ld); /* g is changed where it is clipped */
 
 /* ---- rng.c ---- */
 

@@ -111,11 +111,12 @@ static void block_case(const subject *s, kind what, size_t m, bp_start start)
         }
     }
     const real *a_in = reals_copy(A_ROOM, a, m * nr, 0), *b_in = reals_copy(B_ROOM, b, m * nr, 0);
+    const void *const ahead[BP_SOON] = {want, a, b, c};
     for (size_t rows = 0; rows <= nr; ++rows) {
         for (size_t n = 0; n <= nr; ++n) {
             BEGIN(what, m, rows, n, start);
             real *out = reals_copy(C_ROOM, c, rows * nr, n % 2 * sizeof(real));
-            s->k->gemm_block(out, a_in, b_in, m, rows, n, start);
+            s->k->gemm_block(out, a_in, b_in, m, rows, n, start, random_bits() % 2 ? ahead : NULL);
             compare(s, out, c, rows, n, false);
             rooms_intact();
         }

@@ -25,10 +25,10 @@ static void cross_entropy(judged_loss *l, const real *z, const real *t, const bp
     for (size_t i = 0; i < n; ++i) most = z[i] > most ? z[i] : most;
     for (size_t i = 0; i < n; ++i) {
         total += expl(z[i] - most);
-        mass += keep * (t ? (wide)t[i] : i == a->label) + share;
+        mass += keep * (t ? (wide)t[i] : i == a->labels[0]) + share;
     }
     for (size_t i = 0; i < n; ++i) {
-        const wide target = keep * (t ? (wide)t[i] : i == a->label) + share;
+        const wide target = keep * (t ? (wide)t[i] : i == a->labels[0]) + share;
         const wide s = z[i] - most, p = expl(s) / total;
         l->value += target * (logl(total) - s);
         l->size += target * (1 + fabsl(logl(total)) + fabsl(s));
@@ -107,51 +107,103 @@ static void fill_targets(real *t, size_t n, size_t loss)
     fill_tame(t, n, probability || loss == BP_LOSS_poisson ? 0 : -3, probability ? 1 : 3);
 }
 
-static void loss_case(const subject *s, size_t loss, size_t n, size_t slack, kind what, bool labels)
+static double parameter_of(size_t loss)
 {
-    real want[LONGEST];
-    wide tolerance[LONGEST];
-    judged_loss exact;
-    real *z = reals(Z_ROOM, n, slack), *t = reals(T_ROOM, n, slack), *dz = reals(DZ_ROOM, n, slack);
-    bp_loss_args args = {.target = labels ? NULL : t,
-                         .label = n ? (size_t)random_bits() % n : 0,
-                         .parameter = loss == BP_LOSS_huber      ? 1.3
-                                      : loss == BP_LOSS_quantile ? 0.3
-                                                                 : 0.1,
-                         .scale = 0.37};
-    if (random_bits() % 2 && loss >= BP_LOSS_cross_entropy) args.parameter = 0; /* no smoothing */
-    BEGIN(loss, n, slack, what, labels);
+    if (random_bits() % 2 && loss >= BP_LOSS_cross_entropy) return 0; /* no smoothing */
+    return loss == BP_LOSS_huber ? 1.3 : loss == BP_LOSS_quantile ? 0.3 : 0.1;
+}
+
+static void fill_case(real *z, real *t, size_t n, size_t loss, kind what)
+{
     fill(z, n, what);
     if (what == SPECIAL)
         fill(t, n, what);
     else
         fill_targets(t, n, loss);
     for (size_t i = 0; what == RANDOM && loss == BP_LOSS_poisson && i < n; ++i)
-        z[i] = z[i] > 30 ? 30 : z[i];                 /* sums of e^z within range */
+        z[i] = z[i] > 30 ? 30 : z[i]; /* sums of e^z within range */
+}
+
+static void loss_case(const subject *s, size_t loss, size_t n, size_t slack, kind what, bool labels)
+{
+    real want[LONGEST];
+    wide tolerance[LONGEST];
+    judged_loss exact;
+    double value, alone, expected;
+    real *z = reals(Z_ROOM, n, slack), *t = reals(T_ROOM, n, slack), *dz = reals(DZ_ROOM, n, slack);
+    const size_t label = n ? (size_t)random_bits() % n : 0;
+    const double scale = 0.37;
+    const bp_loss_args args = {.targets = labels ? NULL : t,
+                               .labels = &label,
+                               .scales = &scale,
+                               .parameter = parameter_of(loss),
+                               .ld = n};
+    BEGIN(loss, n, slack, what, labels);
+    fill_case(z, t, n, loss, what);
     for (size_t i = 0; i < n; ++i) dz[i] = (real)NAN; /* written, never read */
-    const double value = s->k->loss[loss](dz, z, &args, n);
-    const double alone = s->k->loss[loss](NULL, z, &args, n);
+    s->k->loss[loss](&value, dz, z, &args, 1, n);
+    s->k->loss[loss](&alone, NULL, z, &args, 1, n);
     if (n == 0) return rooms_intact(); /* a mean over no outputs is no number that anybody uses */
     verdict(value == alone || (value != value && alone != alone), "the value depends on dz");
     if (s->fused) {
-        const double expected = s->ref->loss[loss](want, z, &args, n);
+        s->ref->loss[loss](&expected, want, z, &args, 1, n);
         same("dz", dz, want, n);
         if (value != expected && (value == value || expected == expected))
             failed("value %a, not %a", value, expected);
         passed();
     }
     if (s->judged && what != SPECIAL) {
-        const wide scale = 0.37L;
         judge(&exact, loss, z, labels ? NULL : t, &args, n);
         if (!(fabsl(value - exact.value) <= 32 * EPS * exact.size))
             failed("value %.9g, not %.9Lg", value, exact.value);
         for (size_t i = 0; i < n; ++i) {
-            exact.slope[i] *= scale;
-            tolerance[i] = 32 * EPS * scale * exact.slope_size[i];
+            exact.slope[i] *= (wide)scale;
+            tolerance[i] = 32 * EPS * (wide)scale * exact.slope_size[i];
         }
         near_all("dz", dz, exact.slope, tolerance, n);
     }
     rooms_intact();
+}
+
+/* Many rows at once have the bits of each by itself. */
+static void rows_case(const subject *s, size_t loss, size_t m, size_t n, kind what, bool labels)
+{
+    enum { MOST_ROWS = 40 };
+    const size_t ld = s->k->nr;
+    real *z = reals(Z_ROOM, m * ld, 0), *t = reals(T_ROOM, m * ld, 0);
+    real *dz = reals(DZ_ROOM, m * ld, 0), want[LONGEST];
+    size_t label[MOST_ROWS];
+    double scale[MOST_ROWS], value[MOST_ROWS], alone[MOST_ROWS], expected;
+    bp_loss_args args = {.targets = labels ? NULL : t,
+                         .labels = label,
+                         .scales = scale,
+                         .parameter = parameter_of(loss),
+                         .ld = ld};
+    kernel_is("loss of rows", "loss m n data labels");
+    BEGIN(loss, m, n, what, labels);
+    fill_case(z, t, m * ld, loss, what);
+    for (size_t i = 0; i < m; ++i) {
+        label[i] = (size_t)random_bits() % n;
+        scale[i] = 0.01 * (double)(i + 1);
+    }
+    s->k->loss[loss](value, dz, z, &args, m, n);
+    s->k->loss[loss](alone, NULL, z, &args, m, n);
+    for (size_t i = 0; i < m; ++i, ++args.labels, ++args.scales) {
+        args.targets = labels ? NULL : t + i * ld;
+        s->k->loss[loss](&expected, want, z + i * ld, &args, 1, n);
+        same("dz", dz + i * ld, want, n);
+        if (value[i] != expected && (value[i] == value[i] || expected == expected))
+            failed("value %a, not %a", value[i], expected);
+        verdict(value[i] == alone[i] || value[i] != value[i], "the value depends on dz");
+    }
+    rooms_intact();
+}
+
+static void check_rows(const subject *s, size_t loss, kind what, bool labels)
+{
+    static const size_t heights[] = {2, 4, 7, 8, 9, 16, 17, 40};
+    for (size_t h = 0; h < sizeof heights / sizeof heights[0]; ++h)
+        for (size_t n = 1; n <= s->k->nr; ++n) rows_case(s, loss, heights[h], n, what, labels);
 }
 
 /* ---- metrics ---- */
@@ -212,6 +264,12 @@ static void metrics_case(const subject *s, size_t n, size_t slack, kind what)
 
 void NAME(check_loss)(const subject *s)
 {
+    for (kind what = RANDOM; what < N_KINDS; ++what) {
+        for (size_t loss = 0; loss < BP_N_LOSSES; ++loss) {
+            check_rows(s, loss, what, false);
+            if (bp_loss_takes_labels(loss)) check_rows(s, loss, what, true);
+        }
+    }
     for (size_t i = 0; i < N_LENGTHS; ++i) {
         for (size_t slack = 0; slack <= sizeof(real); slack += sizeof(real)) {
             for (kind what = RANDOM; what < N_KINDS; ++what) {

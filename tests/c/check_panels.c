@@ -53,7 +53,7 @@ static void round_trip(const subject *s, size_t rows, size_t cols, size_t ld, si
     rooms_intact();
 }
 
-static void transpose(const subject *s, size_t slack)
+static void transpose(const subject *s, size_t rows, size_t cols, size_t slack)
 {
     const size_t nr = s->k->nr;
     real *src = reals(SRC_ROOM, nr * nr, slack), *dst = reals(DST_ROOM, nr * nr, slack);
@@ -61,11 +61,11 @@ static void transpose(const subject *s, size_t slack)
     for (size_t e = 0; e < nr * nr; ++e) src[e] = (real)(e + 1);
     src[0] = (real)-0.0;
     src[1] = (real)NAN;
-    kernel_is("transpose_block", "slack");
-    BEGIN(slack);
-    s->k->transpose_block(dst, src);
-    for (size_t i = 0; i < nr; ++i)
-        for (size_t j = 0; j < nr; ++j) ok = ok && same_bits(dst[i * nr + j], src[j * nr + i]);
+    kernel_is("transpose_block", "rows cols slack");
+    BEGIN(rows, cols, slack);
+    s->k->transpose_block(dst, src, rows, cols);
+    for (size_t i = 0; i < cols; ++i)
+        for (size_t j = 0; j < rows; ++j) ok = ok && same_bits(dst[i * nr + j], src[j * nr + i]);
     verdict(ok, "not the transpose");
     rooms_intact();
 }
@@ -79,6 +79,8 @@ void NAME(check_panels)(const subject *s)
                 round_trip(s, rows, cols, cols + pad + !cols, rows * nr + pad + !rows);
         }
     }
-    transpose(s, 0);
-    transpose(s, sizeof(real));
+    for (size_t rows = 0; rows <= nr; ++rows) {
+        for (size_t cols = 0; cols <= nr; ++cols)
+            transpose(s, rows, cols, (rows + cols) % 2 * sizeof(real));
+    }
 }

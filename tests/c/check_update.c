@@ -103,13 +103,35 @@ static void rule_case(const subject *s, size_t rule, size_t n, size_t slack, boo
         tolerance[i] = 16 * EPS * rule_of(rule, &exact[0][i], g[i], &exact[1][i], &exact[2][i]);
     }
     s->ref->optim[rule](want[0], g_copy, slots > 0 ? want[1] : NULL, slots > 1 ? want[2] : NULL,
-                        &args, n);
-    s->k->optim[rule](w, g, slots > 0 ? state[0] : NULL, slots > 1 ? state[1] : NULL, &args, n);
+                        &args, 1, n, n);
+    s->k->optim[rule](w, g, slots > 0 ? state[0] : NULL, slots > 1 ? state[1] : NULL, &args, 1, n,
+                      n);
     for (size_t p = 0; p <= slots; ++p) {
         if (s->fused) same(names[p], parts[p], want[p], n);
         if (s->judged && tame) near_all(names[p], parts[p], exact[p], tolerance, n);
     }
     same("g", g, g_copy, n);
+    rooms_intact();
+}
+
+/* Rows that are ld apart have the bits of each row by itself, and what lies between keeps its own. */
+static void rows_case(const subject *s, size_t rule, size_t m, size_t n, size_t ld)
+{
+    real want[4][LONGEST];
+    const size_t slots = bp_rule_slots(rule);
+    real *parts[4];
+    for (size_t p = 0; p < 4; ++p) {
+        parts[p] = reals(p, m * ld, 0);
+        fill_tame(parts[p], m * ld, 0.1, 1);
+        memcpy(want[p], parts[p], m * ld * sizeof(real));
+    }
+    BEGIN(rule, m, n, ld);
+    for (size_t i = 0; i < m * ld; i += ld)
+        s->k->optim[rule](want[W_ROOM] + i, want[G_ROOM] + i, slots > 0 ? want[S0_ROOM] + i : NULL,
+                          slots > 1 ? want[S1_ROOM] + i : NULL, &args, 1, n, n);
+    s->k->optim[rule](parts[W_ROOM], parts[G_ROOM], slots > 0 ? parts[S0_ROOM] : NULL,
+                      slots > 1 ? parts[S1_ROOM] : NULL, &args, m, n, ld);
+    for (size_t p = 0; p < 4; ++p) same("part", parts[p], want[p], m * ld);
     rooms_intact();
 }
 
@@ -204,6 +226,10 @@ void NAME(check_update)(const subject *s)
             }
             maps_case(s, lengths[i], slack);
         }
+        kernel_is("optim of rows", "rule m n ld");
+        for (size_t rule = 0; rule < BP_N_OPTIMIZERS; ++rule)
+            for (size_t m = 0; lengths[i] <= 33 && m <= 3; ++m)
+                rows_case(s, rule, m, lengths[i], 33);
         kernel_is("scale_columns", "m n");
         for (size_t m = 0; m < 8; ++m) columns_case(s, m, lengths[i]);
     }
