@@ -166,9 +166,9 @@ def measure(
     rows = batch_size_of(net, batch_size)
     chosen = _loss_of(net, loss)
     rule = optimizers.get(_default(optimizer, net._optimizer, "adam"))
-    net._check_idle("explain")
+    net._lock.check_idle("explain")
     copy = net.clone()
-    with copy._fitting():
+    with copy._lock:
         copy._set_optimizer(rule)
         return _measure(copy, rows, chosen, rule)
 

@@ -103,6 +103,17 @@ def test_what_is_watched_changes_nothing(threads, plain_run):
     assert {**history, "seconds": 0} == {**whole.history.history, "seconds": 0}
 
 
+@pytest.mark.slow
+def test_trials_of_threads_change_nothing(monkeypatch):
+    """A fit of half a second or more, which tries one thread and two in turn."""
+    monkeypatch.setattr(config, "exact_threads", False)
+    X, y = images(700)
+    nets = [image_net(n_threads=n) for n in (1, 2)]
+    for net in nets:
+        net.fit(X, y, loss="cross_entropy", epochs=120, batch_size=16)
+    assert sha256(nets[0]) == sha256(nets[1])
+
+
 def test_history_on_any_number_of_threads():
     records = []
     for threads in THREADS:

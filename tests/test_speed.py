@@ -120,7 +120,7 @@ def test_timed_steps_have_the_bits_of_plain_ones(make, optimizer, two_threads) -
     for timed in (False, True):
         net = make()
         rows = _speed._made_up(net, 70, MeanSquaredError())
-        with net._fitting():
+        with net._lock:
             net._set_optimizer(optimizer)
         objective = Scorer(net, MeanSquaredError(), (), rows).objective
         run = _core.Run(net._core, rows.core(), None, objective, 32, 1 + timed, True)

@@ -175,7 +175,7 @@ static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t
     real *c = c_;
     const real *a = a_;
     bp_soon soon = {.step = 0};
-    if (n == 0) return;
+    if (n == 0 || rows == 0) return;
     if (ahead && m >= BP_GROUP) {
         const size_t rounds = bp_ceil_div(rows, BP_MR) * (m / BP_GROUP);
         for (size_t s = 0; s < BP_SOON; ++s) soon.at[s] = ahead[s];

@@ -9,14 +9,18 @@
 
 #include <string.h>
 
-size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, size_t rows)
+bool bp_worth_waking(double flops, double repeats)
 {
     enum { BP_COLD_AFTER_MS = 5, BP_WORTH_WAKING_MS = 20 };
-    const double rate = 25e9; /* FLOP/s of one core on small layers */
+    const double rate = 50e9; /* FLOP/s of one core on small layers */
     const bool warm = bp_team_idle_seconds() < 1e-3 * BP_COLD_AFTER_MS;
+    return warm || flops * repeats / rate >= 1e-3 * BP_WORTH_WAKING_MS;
+}
+
+size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, size_t rows)
+{
     if (exact) return bp_max(1, most);
-    if (!warm && flops * repeats / rate < 1e-3 * BP_WORTH_WAKING_MS) return 1;
-    return bp_threads_for(most, flops, rows);
+    return bp_worth_waking(flops, repeats) ? bp_threads_for(most, flops, rows) : 1;
 }
 
 static void run_steps(const bp_pass *pass, const bp_plan *plan, size_t rows)

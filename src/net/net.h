@@ -36,6 +36,20 @@ bpfast_status bp_arena_borrow(bp_spare *spare, void **out, const bp_layout *layo
                               const char *what, bpfast_message *message);
 void bp_arena_return(bp_spare *spare, void *arena);
 
+/* ---- tune.c: the number of threads, tried while a run trains ---- */
+typedef enum { BP_TUNE_BEST, BP_TUNE_WARM, BP_TUNE_TRIAL } bp_tune_phase;
+typedef struct {
+    size_t most, best, now; /* threads: allowed, fastest so far, of the steps under way */
+    bp_tune_phase phase;
+    double seconds, best_step; /* of this phase; of one step with the best number */
+    size_t steps;              /* of this phase */
+    double wait;               /* seconds before the next trial */
+    bool down;                 /* it tries fewer threads */
+} bp_tuner;
+bp_tuner bp_tune_start(size_t most, size_t guess);
+double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */
+void bp_tune_add(bp_tuner *t, size_t steps, double seconds);
+
 /* ---- the network ---- */
 struct bpfast_net {
     const bp_kernels *k, *k64;
@@ -54,6 +68,8 @@ struct bpfast_net {
     void *state;     /* slots, one after the other, n_state elements each */
     bp_spare *spare; /* of inference, which may change nothing else here */
     bpfast_counters counters;
+    bp_tuner tuner; /* of the last run, for the next with the same batch */
+    size_t tuned_batch;
 };
 
 BP_INLINE void *bp_state_slot(const bpfast_net *net, size_t slot)
@@ -144,5 +160,7 @@ bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);
 /* Threads for `repeats` steps of `flops` each over `rows` that can be split. */
 size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, size_t rows);
+/* False when `repeats` such steps end before a sleeping thread would have woken up. */
+bool bp_worth_waking(double flops, double repeats);
 
 #endif

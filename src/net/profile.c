@@ -179,7 +179,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
 {
     profile *p = arg;
     bpfast_run *run = p->run;
-    const size_t pieces = bpfast_run_piece_count(run), stride = run->threads * pieces;
+    const size_t pieces = bpfast_run_piece_count(run), stride = run->tuner.now * pieces;
     bp_pass pass = bp_run_pass(run, id);
     const bp_fpmode mode = bp_fpmode_enter();
     stopwatch watch = {p->seconds + id * pieces, 0};
@@ -213,7 +213,7 @@ bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seco
         run->deadline = INFINITY;
         run->stop = false;
         bp_run_prepare(run, &run->batch[0]);
-        bp_team_run(run->threads, timed_task, &p);
+        bp_team_run(run->tuner.now, timed_task, &p);
     }
     *team = p.team;
     return run->status;

@@ -273,17 +273,34 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
                        net->counters.epoch);
 }
 
+/* Steps with one number of threads: until max_steps, the deadline, or the next trial. */
+static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
+{
+    const size_t before = run->cursor.batch;
+    const double start = bp_seconds();
+    run->steps_left = max_steps;
+    run->deadline = fmin(deadline, start + bp_tune_seconds(&run->tuner));
+    run->stop = false;
+    bp_run_prepare(run, &run->batch[0]);
+    bp_team_run(run->tuner.now, chunk_task, run);
+    bp_tune_add(&run->tuner, run->cursor.batch - before, bp_seconds() - start);
+}
+
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished)
 {
+    const double deadline = bp_seconds() + seconds;
+    const size_t before = run->cursor.batch;
+    size_t done = 0;
     *finished = run->cursor.batch >= run->batches;
     if (*finished || run->status != BPFAST_OK) return run->status;
     if (!run->packed) bp_run_pack(run);
-    run->steps_left = max_steps;
-    run->deadline = bp_seconds() + seconds;
-    run->stop = false;
-    bp_run_prepare(run, &run->batch[0]);
-    bp_team_run(run->threads, chunk_task, run);
-    *finished = run->cursor.batch >= run->batches;
+    do {
+        run_chunk(run, max_steps - done, deadline);
+        done = run->cursor.batch - before;
+        *finished = run->cursor.batch >= run->batches;
+    } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
+    run->net->tuner = run->tuner;
+    run->net->tuned_batch = run->config.batch_size;
     return run->status;
 }
 
@@ -291,7 +308,7 @@ bpfast_cursor bpfast_run_cursor(const bpfast_run *run) { return run->cursor; }
 
 bpfast_fault bpfast_run_fault(const bpfast_run *run) { return run->fault; }
 
-size_t bpfast_run_threads(const bpfast_run *run) { return run->threads; }
+size_t bpfast_run_threads(const bpfast_run *run) { return run->tuner.now; }
 
 const double *bpfast_run_residuals(const bpfast_run *run, bool validation)
 {
@@ -327,7 +344,7 @@ bpfast_status bpfast_run_end_epoch(bpfast_run *run, double *penalty, bpfast_scor
     *penalty = bpfast_penalty(run->net);
     if (run->config.validation.rows == 0) return BPFAST_OK;
     if (!packed) bp_run_pack(run); /* the epoch ended exactly where a chunk did */
-    bp_team_run(run->threads, bp_infer_task, &run->validation);
+    bp_team_run(run->tuner.best, bp_infer_task, &run->validation);
     run->packed = false;
     bp_infer_totals(&run->validation, validation,
                     run->config.objective.residuals ? run->validation_residuals : NULL);

@@ -19,7 +19,8 @@ struct bpfast_run {
     bpfast_config config;
     bp_objective objective;
     bool masks_weights, norm_clips;
-    size_t threads;
+    size_t threads; /* the most; the tuner has those of the steps */
+    bp_tuner tuner;
     bp_plan plan, infer;  /* infer: validation, on the run's packed weights */
     void *memory;         /* everything below */
     bp_panels *m;         /* matrices by buffer id */

@@ -121,6 +121,22 @@ static bp_inference validation_job(const bpfast_run *run, const parts *p, size_t
                           .arena_size = infer_size};
 }
 
+/* Room for as many threads as may be tried, and the number to begin with. */
+static void choose_threads(bpfast_run *run, size_t batch, double steps)
+{
+    const bpfast_config *config = &run->config;
+    const bp_tuner *last = &run->net->tuner;
+    const double flops = bp_net_flops(run->net) * (double)batch, shortest = 10e-6 * 50e9;
+    const size_t guess =
+        bp_choose_threads(config->threads, config->exact_threads, flops, steps, batch);
+    const bool settled = config->exact_threads || flops < shortest;
+    const size_t most =
+        settled || !bp_worth_waking(flops, steps) ? guess : bp_min(config->threads, batch);
+    run->threads = most;
+    run->tuner = bp_tune_start(settled ? 1 : most, guess);
+    if (run->net->tuned_batch == batch && last->most == most && !settled) run->tuner = *last;
+}
+
 static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
 {
     const bpfast_net *net = run->net;
@@ -134,8 +150,7 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     }
     const size_t batch = config->batch_size;
     const double steps = stream ? 1.0 : config->planned_epochs * (double)run->batches;
-    run->threads = bp_choose_threads(config->threads, config->exact_threads,
-                                     bp_net_flops(net) * (double)batch, steps, batch);
+    choose_threads(run, batch, steps);
     BP_TRY(bp_plan_new(&run->plan, net, batch, stream ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused,
                        message));
     if (config->validation.rows > 0) {

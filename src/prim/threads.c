@@ -244,12 +244,12 @@ bp_thread_limits bp_threads_limits(void)
     return limits;
 }
 
-/* A second thread costs two barriers a step, some imbalance, and data moved between the cores' caches.
- * On two Sapphire Rapids cores steps of 36 and 45 us lost by it; 80 us is a guess above them, and 25
- * GFLOP/s an estimate of what small layers reach on one core. */
+/* A second thread costs two barriers a step, some imbalance, and lines of cache that the other core
+ * wrote. On two Sapphire Rapids cores steps of 24 and 38 us lose by it, 1500 us gain by half; steps
+ * shorter than 2 x 60 us at the 50 GFLOP/s of small layers start with one (net/tune.c then tries). */
 size_t bp_threads_for(size_t available, double flops, size_t rows)
 {
-    const double per_thread = 40e-6 * 25e9;
+    const double per_thread = 60e-6 * 50e9;
     const double useful = flops / per_thread;
     const size_t by_work = useful < 2 ? 1 : useful > 1e6 ? available : (size_t)useful;
     return bp_max(1, bp_min(bp_min(available, by_work), rows));

@@ -1,0 +1,82 @@
+/* tune.c - how many threads a run uses: tried while it trains, since no bit depends on it.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a second thread costs differs tenfold between machines (two barriers, and every line of cache
+ * that the other core wrote: 28 ns each on one Xeon) and from one second to the next, when other
+ * processes want the CPUs. So a run starts with a guess, and now and then a short trial with half or
+ * twice the threads shows whether that is right:
+ *
+ *      best ................ | warm up | trial | best: the winner ............ | warm up | ...
+ *      50 ms and 200 steps     0.5 ms    1 ms    doubled after a lost trial, at most 2 s
+ *
+ * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
+ * are shorter by BP_MARGIN; what threads need to wake up does not count.
+ */
+#include "run.h"
+
+#include <math.h>
+
+static const double BP_FIRST_WAIT = 50e-3, BP_LONGEST_WAIT = 2.0; /* seconds */
+static const double BP_WARM_UP = 0.5e-3, BP_TRIAL = 1e-3;
+static const double BP_MARGIN = 0.97;
+enum { BP_STEPS_BETWEEN = 200, BP_STEPS_OF_TRIAL = 3 };
+
+bp_tuner bp_tune_start(size_t most, size_t guess)
+{
+    return (bp_tuner){.most = most, .best = guess, .now = guess, .wait = BP_FIRST_WAIT};
+}
+
+/* What to try next, up or down in turn; 0 when there is nothing else. */
+static size_t candidate(const bp_tuner *t)
+{
+    const size_t up = bp_min(2 * t->best, t->most), down = t->best / 2;
+    const size_t first = t->down ? down : up, second = t->down ? up : down;
+    if (first > 0 && first != t->best) return first;
+    return second != t->best ? second : 0;
+}
+
+static void enter(bp_tuner *t, bp_tune_phase phase, size_t threads)
+{
+    t->phase = phase;
+    t->now = threads;
+    t->seconds = 0;
+    t->steps = 0;
+}
+
+static void judge(bp_tuner *t)
+{
+    if (t->seconds / (double)t->steps < BP_MARGIN * t->best_step) {
+        t->best = t->now;
+        t->wait = BP_FIRST_WAIT;
+    } else {
+        t->down = !t->down;
+        t->wait = fmin(2 * t->wait, BP_LONGEST_WAIT);
+    }
+    enter(t, BP_TUNE_BEST, t->best);
+}
+
+double bp_tune_seconds(const bp_tuner *t)
+{
+    if (t->most == 1) return INFINITY;
+    return fmax(t->phase == BP_TUNE_BEST ? t->wait - t->seconds : 0, BP_TRIAL);
+}
+
+void bp_tune_add(bp_tuner *t, size_t steps, double seconds)
+{
+    t->steps += steps;
+    t->seconds += seconds;
+    if (t->most == 1 || t->steps == 0) return;
+    switch (t->phase) {
+    case BP_TUNE_BEST:
+        if (t->seconds < t->wait || t->steps < BP_STEPS_BETWEEN) return;
+        t->best_step = t->seconds / (double)t->steps;
+        enter(t, BP_TUNE_WARM, candidate(t));
+        return;
+    case BP_TUNE_WARM:
+        if (t->seconds >= BP_WARM_UP) enter(t, BP_TUNE_TRIAL, t->now);
+        return;
+    case BP_TUNE_TRIAL:
+        if (t->seconds >= BP_TRIAL && t->steps >= BP_STEPS_OF_TRIAL) judge(t);
+        return;
+    }
+}
