@@ -57,18 +57,21 @@ def limits(cpus: Sequence[int]) -> Iterator[Limits]:
             child.close()
 
 
-def working_sets() -> dict[str, int]:
-    """Return bytes of arrays that fit in each cache with room to spare, and far beyond the last."""
+def working_sets(threads: int) -> dict[str, int]:
+    """Return each thread's bytes that fit in each cache with room to spare, and far beyond all.
+
+    The last cache is taken for shared, the others for a core's own.
+    """
     sizes = {level: 1024 * int(size.rstrip("K")) for level, size in machine.caches().items()}
     if not sizes:
         return {}
-    found = {level: size // 2 if level != "L3" else size // 4 for level, size in sizes.items()}
-    return {**found, "DRAM": 4 * max(sizes.values())}
+    last = max(sizes, key=sizes.__getitem__)
+    found = {level: size // 2 for level, size in sizes.items()}
+    return {**found, last: sizes[last] // 4 // threads, "DRAM": 4 * sizes[last] // threads}
 
 
 def describe(child: Limits, isa: str, threads: Sequence[int]) -> list[dict[str, object]]:
     """Return peak and bandwidths for each number of cores."""
-    sets = working_sets()
     return [
         {
             "threads": n,
@@ -76,7 +79,7 @@ def describe(child: Limits, isa: str, threads: Sequence[int]) -> list[dict[str, 
             "fma_gflops": round(max(child.peak(isa, n) for _ in range(5)), 1),
             "triad_gbytes_per_second": {
                 level: round(max(child.triad(isa, n, size) for _ in range(2)), 1)
-                for level, size in sets.items()
+                for level, size in working_sets(n).items()
             },
         }
         for n in threads

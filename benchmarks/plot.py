@@ -14,7 +14,7 @@ import ratios
 import record
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 #: Peer -> colour (Okabe and Ito 2008: told apart by the colour-blind) and marker.
 STYLES = {
@@ -44,7 +44,7 @@ def panel(ax: Axes, rows: list[ratios.Row], threads: int, title: str) -> None:
     for i in range(1, len(rows)):
         ax.axvline(i - 0.5, color="0.9", linewidth=0.8, zorder=1)
     ax.set_xlim(-0.5, len(rows) - 0.5)
-    ax.set_xticks(range(len(rows)), [row["workload"].replace("x", "\nx ") for row in rows])
+    ax.set_xticks(range(len(rows)), [row["workload"].replace("x", "\n") for row in rows])
     ax.set_title(title, fontsize=10, loc="left")
     ax.grid(axis="y", color="0.88", linewidth=0.7)
     ax.tick_params(length=0)
@@ -58,7 +58,7 @@ def draw(found: dict[str, Any], out: Path) -> None:
     predicting = [row for row in rows if row["kind"] == "predict"]
     counts = sorted({t["threads"] for row in training for t in row["times"]})
     panels = [(training, n, f"training, {n} thread{'s' * (n > 1)}") for n in counts if training]
-    panels += [(predicting, 1, "prediction, 1 thread")] if predicting else []
+    panels += [(predicting, 1, "prediction of 1 and 1024 rows, 1 thread")] if predicting else []
     widths = [len(kept) for kept, *_ in panels]
 
     figure, axes = plt.subplots(
@@ -75,11 +75,12 @@ def draw(found: dict[str, Any], out: Path) -> None:
     ]
     first = axes[0][0]
     first.set_yscale("log")
-    first.set_ylim(min([0.5, *all_ratios]) * 0.8, max([4, *all_ratios]) * 1.4)
+    low, high = min([0.7, *all_ratios]) * 0.8, max([4, *all_ratios]) * 1.4
     ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500]
-    first.set_yticks(ticks)
+    first.set_yticks([tick for tick in ticks if low <= tick <= high])
+    first.set_ylim(low, high)
+    first.minorticks_off()
     first.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}x"))
-    first.yaxis.set_minor_formatter(NullFormatter())
     first.set_ylabel("how many times faster bpfast is (log scale)")
     seen = {t["peer"] for kept, *_ in panels for row in kept for t in row["times"]}
     handles = [

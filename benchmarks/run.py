@@ -39,7 +39,7 @@ PART = "peers"
 LEAST, MOST, SECONDS = 7, 31, 60.0
 #: Samples of bpfast alone.
 ALONE = 15
-QUICK, QUICK_WORKLOADS = 3, ("T0", "T3", "P2x1")
+QUICK, QUICK_WORKLOADS = 3, ("T0", "P2x1")
 
 
 def measure(

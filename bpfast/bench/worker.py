@@ -1,8 +1,8 @@
 """One peer in a process of its own, which times it when asked.
 
-``python -P -m bpfast.bench.worker PEER CPUS SECONDS`` pins itself to the CPUs (such as ``0,1``), one
-thread each, then answers lines of JSON with lines of JSON: the fields of a workload, when it is prepared
-and warm, with the versions of what does it; ``null``, with the seconds of one step.
+``python -P -m bpfast.bench.worker PEER CPUS SECONDS`` pins itself to the CPUs (such as ``0,1``),
+one thread each, then answers lines of JSON with lines of JSON: the fields of a workload, when it is
+prepared and warm, with the versions of what does it; ``null``, with the seconds of one step.
 """
 
 from __future__ import annotations

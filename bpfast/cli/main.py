@@ -203,5 +203,6 @@ def _workloads(text: str) -> list[str]:
     """Read the names of workloads."""
     names = text.split(",")
     if unknown := [name for name in names if name not in WORKLOADS]:
-        raise argparse.ArgumentTypeError(f"expected names of {', '.join(WORKLOADS)}; got {unknown}")
+        known, came = ", ".join(WORKLOADS), ", ".join(unknown)
+        raise argparse.ArgumentTypeError(f"expected names of {known}; got {came}")
     return names

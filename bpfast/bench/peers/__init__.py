@@ -117,10 +117,10 @@ ALL = {
     for peer in (
         Peer("bpfast", "bpfast", "ours", ("bpfast",)),
         Peer("numpy", "NumPy", "numpy_good", ("numpy",)),
-        Peer("numpy-naive", "NumPy, naive", "numpy_naive", ("numpy",), predictor=""),
+        Peer("numpy-naive", "naive NumPy", "numpy_naive", ("numpy",), predictor=""),
         Peer("sklearn", "scikit-learn", "sklearn_mlp", ("sklearn",)),
         Peer("torch", "PyTorch", "torch_cpu", ("torch",)),
-        Peer("torch-compiled", "PyTorch, compiled", "torch_cpu", ("torch",), "CompiledTrainer",
+        Peer("torch-compiled", "compiled PyTorch", "torch_cpu", ("torch",), "CompiledTrainer",
              "CompiledPredictor", short=()),
         Peer("jax-jit", "JAX jit", "jax_cpu", ("jax",), short=("predict",)),
         Peer("jax-scan", "JAX scan", "jax_cpu", ("jax",), "ScanTrainer", predictor=""),

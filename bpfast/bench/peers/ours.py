@@ -30,7 +30,9 @@ def optimizer(workload: Workload) -> bp.optimizers.Optimizer:
     """Return the workload's optimizer."""
     rate = workloads.RATES[workload.optimizer]
     if workload.optimizer == "adam":
-        return bp.Adam(rate)
+        return bp.Adam(
+            rate, beta_1=workloads.BETA_1, beta_2=workloads.BETA_2, epsilon=workloads.EPSILON
+        )
     return bp.SGD(rate, momentum=workloads.MOMENTUM)
 
 
