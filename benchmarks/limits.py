@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,9 +46,11 @@ class Limits(Child):
 @contextlib.contextmanager
 def limits(cpus: Sequence[int]) -> Iterator[Limits]:
     """Compile and start the program; end it at the end."""
+    compiler = os.environ.get("CC", "cc")
+    if shutil.which(compiler) is None:
+        raise FileNotFoundError(f"there is no C compiler {compiler!r}; CC names another")
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "limits"
-        compiler = os.environ.get("CC", "cc")
         flags = ["-O2", "-ffp-contract=fast", "-pthread"]  # contraction makes multiply-adds
         subprocess.run([compiler, *flags, str(SOURCE), "-o", str(program)], check=True)
         child = Limits(program, cpus)

@@ -26,7 +26,8 @@ POOLS = (
     "NPROC",  # XLA's pool
 )
 XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-#: What keeps each library to an instruction set. onnxruntime has no such switch.
+#: What keeps each library to an instruction set. onnxruntime has no such switch, and JAX's does not
+#: reach its matrix products.
 CAPS = {
     "avx2": {
         "BPFAST_ISA": "avx2",
