@@ -17,6 +17,8 @@ from bpfast.bench.workloads import Workload
 
 #: What a sample should last, in seconds: long beside a call, short beside what disturbs.
 SAMPLE = 0.1
+#: How long idle threads of a library may spin in wait of work, in seconds: OpenBLAS's for 2^26 ticks.
+SPIN = 0.05
 #: Every name by which a thread pool asks for its size.
 POOLS = (
     "OMP_NUM_THREADS",
@@ -166,8 +168,10 @@ def rotate(workers: Sequence[Worker], least: int, most: int, seconds: float) -> 
         How long to go on, between those limits. The first round, not kept, tells how many fit.
 
     Every other round goes backwards, so that each worker comes as often right after one neighbour
-    as after the other.
+    as after the other. Where there are several threads a turn waits until those of the last one are
+    asleep.
     """
+    pause = SPIN if any(worker.threads > 1 for worker in workers) else 0.0
     begin = time.perf_counter()
     for worker in workers:
         worker.sample()
@@ -176,5 +180,6 @@ def rotate(workers: Sequence[Worker], least: int, most: int, seconds: float) -> 
     for turn in range(min(max(rounds, least), most)):
         order = range(len(workers))
         for i in order if turn % 2 == 0 else reversed(order):
+            time.sleep(pause)
             samples[i].append(workers[i].sample())
     return samples

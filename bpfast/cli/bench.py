@@ -18,7 +18,7 @@ DEFAULT: Final = {
     True: ("T0", "T2", "P2x1"),  # --quick
 }
 #: Rounds of a workload: as many as fit in the seconds, within the limits.
-LEAST, MOST, SECONDS = 3, 15, 0.8
+LEAST, MOST, SECONDS = 3, 15, 0.5
 #: What a sample should last, in seconds, and the work of an epoch where it would take longer.
 SAMPLE, EPOCH_GFLOP = 0.02, 1.0
 

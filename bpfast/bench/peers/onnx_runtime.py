@@ -55,5 +55,5 @@ class Predictor:
         self.run = session.run
 
     def __call__(self) -> Array:
-        (outputs,) = self.run(None, self.inputs)
+        (outputs,) = self.run(["y"], self.inputs)
         return np.asarray(outputs)

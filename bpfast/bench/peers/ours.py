@@ -74,10 +74,10 @@ class Predictor:
 
     def __init__(self, workload: Workload, X: Array, *, threads: int = 1) -> None:
         self.net = network(workload, np.float32, threads)
-        self.X = X
+        self.X, self.row = X, X[0]
         self.out = np.empty(workload.sizes[-1], np.float32)
 
     def __call__(self) -> Array:
         if len(self.X) == 1:
-            return self.net.predict_one(self.X[0], out=self.out)
+            return self.net.predict_one(self.row, out=self.out)
         return self.net.predict(self.X)
