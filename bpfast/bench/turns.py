@@ -17,7 +17,7 @@ from bpfast.bench.workloads import Workload
 
 #: What a sample should last, in seconds: long beside a call, short beside what disturbs.
 SAMPLE = 0.1
-#: How long idle threads of a library may spin in wait of work, in seconds: OpenBLAS's for 2^26 ticks.
+#: How long idle threads may spin in wait of work, in seconds: OpenBLAS's for 2^26 clock ticks.
 SPIN = 0.05
 #: Every name by which a thread pool asks for its size.
 POOLS = (
