@@ -2,7 +2,8 @@
 
 A row is one workload of one interleaved run: ``workload``, ``what``, ``kind``, ``batch``,
 ``gflop_per_step``, where it was measured (``date``, ``command``, ``versions``, ``load_before``),
-``times``, one entry a peer and number of threads, and ``isolated``, bpfast alone.
+``times``, one entry a peer and number of threads, ``peaks`` of multiply-adds in the same rounds,
+and ``isolated``, bpfast alone.
 """
 
 from __future__ import annotations

@@ -43,9 +43,14 @@ QUICK, QUICK_WORKLOADS = 3, ("T0", "P2x1")
 
 
 def measure(
-    workload: Workload, rivals: Sequence[Peer], threads: Sequence[int], isa: str, quick: bool
+    workload: Workload,
+    rivals: Sequence[Peer],
+    threads: Sequence[int],
+    isa: str,
+    child: limits.Limits,
+    quick: bool,
 ) -> ratios.Row:
-    """Return one workload's row, all peers and thread counts in one rotation."""
+    """Return one workload's row, all peers, thread counts and the peak in one rotation."""
     cores = machine.cores()
     chosen = [(peer, cores[:n]) for n in threads for peer in rivals if peer.does(workload)]
     row: ratios.Row = {
@@ -61,7 +66,16 @@ def measure(
     with turns.workers(chosen, isa=isa) as workers:
         row["versions"] = turns.prepare(workers, workload)
         limit = (QUICK, QUICK, 0.0) if quick else (LEAST, MOST, SECONDS)
-        samples = turns.rotate(workers, *limit)
+        peaks: dict[int, list[float]] = {n: [] for n in threads}
+
+        def read_peaks() -> None:
+            for n in threads:
+                peaks[n].append(child.peak(row["versions"]["isa"], n))
+
+        samples = turns.rotate(workers, *limit, read_peaks)
+    row["peaks"] = [
+        {"threads": n, "gflops": round(statistics.median(found), 1)} for n, found in peaks.items()
+    ]
     row["times"] = [
         {"peer": worker.peer.name, "threads": worker.threads, **summary(workload, times)}
         for worker, times in zip(workers, samples, strict=True)
@@ -161,7 +175,7 @@ def main() -> int:
             print(f"{workload.name} {workload} ...", file=sys.stderr, flush=True)
             # A single caller predicts: on one thread.
             threads = [1] if workload.kind == "predict" else args.threads
-            row = measure(workload, args.peers, threads, args.isa, args.quick)
+            row = measure(workload, args.peers, threads, args.isa, child, args.quick)
             rounds = QUICK if args.quick else ALONE
             row["isolated"] = alone(workload, threads, args.isa, child, rounds)
             rows.append(row)

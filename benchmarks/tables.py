@@ -41,7 +41,7 @@ def limits(bounds: Sequence[dict[str, Any]]) -> str:
 
 
 def times(rows: Sequence[ratios.Row]) -> str:
-    """Return each peer's medians and minima; percent of peak stands at bpfast alone."""
+    """Return each peer's medians and minima, with the percent of the peak in the same rounds."""
     lines = [
         "| workload | threads | peer | us a step | least | samples/s | GFLOP/s | % of peak "
         "| time of bpfast |",
@@ -54,10 +54,11 @@ def times(rows: Sequence[ratios.Row]) -> str:
             entries = [t for t in row["times"] if t["threads"] == n]
             ours = ratios.time(row, "bpfast", n)
             assert ours is not None
+            (peak,) = [p["gflops"] for p in row["peaks"] if p["threads"] == n]
             share = f"{alone['percent_of_peak']:.0f}"
             lines.append(line(name, n, "bpfast alone", alone, share, ""))
             for entry in sorted(entries, key=lambda t: float(t["median_us"])):
-                share = f"{100 * entry['gflops'] / alone['peak_gflops']:.0f}"
+                share = f"{100 * entry['gflops'] / peak:.0f}"
                 ratio = f"{entry['median_us'] / ours['median_us']:.2f}"
                 lines.append(line(name, n, ratios.title(entry["peer"]), entry, share, ratio))
     return "\n".join(lines)

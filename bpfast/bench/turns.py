@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bpfast.bench.peers import Peer
 from bpfast.bench.workloads import Workload
@@ -155,7 +155,13 @@ def prepare(workers: Sequence[Worker], workload: Workload) -> dict[str, str]:
     return versions
 
 
-def rotate(workers: Sequence[Worker], least: int, most: int, seconds: float) -> list[list[float]]:
+def rotate(
+    workers: Sequence[Worker],
+    least: int,
+    most: int,
+    seconds: float,
+    each_round: Callable[[], None] = lambda: None,
+) -> list[list[float]]:
     """Sample the workers in turn; return each one's seconds a step, round by round.
 
     Parameters
@@ -166,6 +172,8 @@ def rotate(workers: Sequence[Worker], least: int, most: int, seconds: float) -> 
         Rounds that are kept.
     seconds : float
         How long to go on, between those limits. The first round, not kept, tells how many fit.
+    each_round : callable, optional
+        Called before each round that is kept.
 
     Every other round goes backwards, so that each worker comes as often right after one neighbour
     as after the other. Where there are several threads a turn waits until those of the last one are
@@ -178,6 +186,7 @@ def rotate(workers: Sequence[Worker], least: int, most: int, seconds: float) -> 
     rounds = int(seconds / (time.perf_counter() - begin))
     samples: list[list[float]] = [[] for _ in workers]
     for turn in range(min(max(rounds, least), most)):
+        each_round()
         order = range(len(workers))
         for i in order if turn % 2 == 0 else reversed(order):
             time.sleep(pause)
