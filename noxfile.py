@@ -4,6 +4,7 @@ lint       ruff, mypy, clang-format, cython-lint
 tests      the whole suite, with PyTorch and scikit-learn beside it
 tests_isa  the suite once for each instruction set that this CPU runs, the newest first
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+bench      the benchmarks beside all peers, quickly: that they run, not how fast
 wheel      sdist -> wheel -> repaired wheel; tests where there is no compiler; its footprint
 
 What follows `--` goes to pytest; for `wheel` the first word may be the folder to leave wheels in.
@@ -97,6 +98,15 @@ def sanitize(session: nox.Session) -> None:
     }
     # Findings are written past Python: pytest must not catch them in a file that dies with it.
     session.run("pytest", "--capture=sys", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the quick form of the benchmarks with all peers; what follows `--` goes to run.py."""
+    session.install(*group("oracles"))
+    session.install(".[bench]")
+    out = Path(session.create_tmp()) / "bench.json"
+    session.run("python", "benchmarks/run.py", "--quick", f"--out={out}", *session.posargs)
 
 
 @nox.session

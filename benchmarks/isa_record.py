@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import machine
+import record
 
 import bpfast
 
@@ -43,11 +43,9 @@ def run(isa: str, names: list[str]) -> dict[str, int]:
 
 def main() -> int:
     """Run every row; 1 when a test failed."""
-    facts = machine.describe()
     kernels = run(bpfast.isas()[0], KERNELS)
     rows = {isa: run(isa, TESTS) for isa in bpfast.isas()}
-    out = ROOT / "benchmarks" / "results" / f"{facts['name']}.json"
-    machine.record(out, "isa_rows", {"kernels": kernels, "rows": rows})
+    record.write(record.path(), "isa_rows", {"kernels": kernels, "rows": rows})
     return int(any(counts["failed"] or counts["error"] for counts in [kernels, *rows.values()]))
 
 

@@ -5,27 +5,40 @@ python benchmarks/readme_table.py benchmarks/results/xeon-sapphire-rapids-2c.jso
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+
+import ratios
+import record
 
 
 def main(path: str) -> None:
     """Print one line a workload, on one thread."""
-    results = json.loads(Path(path).read_text())
-    versions = results["first_table"]["versions"]
-    print("| training step, one thread | bpfast, us | NumPy, us | NumPy / bpfast |")
+    results = record.read(Path(path))
+    if "peers" not in results:
+        sys.exit(f"{path} holds no results of benchmarks/run.py")
+    rows = results["peers"]["rows"]
+    print("| one step or call, one thread | bpfast, us | best other library, us | ratio |")
     print("|---|---|---|---|")
-    for row in results["first_table"]["rows"]:
-        found = next(r for r in row["by_threads"] if r["threads"] == 1)
-        steps = [found[rival]["median_us"] for rival in ("bpfast", "numpy")]
-        cells = [f"{row['workload']} {row['what']}", *(f"{step:,.1f}" for step in steps)]
-        print(f"| {' | '.join(cells)} | {found['ratio']:.2f} |")
+    versions: dict[str, str] = {}
+    for row in rows:
+        versions |= row["versions"]
+        ours, best = ratios.time(row, "bpfast", 1), ratios.best(row, 1)
+        assert ours is not None
+        cells = [
+            f"{row['workload']} {row['what']}",
+            f"{ours['median_us']:,.1f}",
+            f"{ratios.title(best['peer'])} {best['median_us']:,.1f}",
+            f"{ratios.ratio(row, best, 1):.2f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
     machine = results["machine"]
+    seen = {t["peer"]: ratios.title(t["peer"]) for row in rows for t in row["times"]}
+    others = ", ".join(title for peer, title in seen.items() if peer != "bpfast")
     print(
         f"\nMedians on {machine['cpu']} ({machine['microarchitecture'].replace('-', ' ')}, "
-        f"{machine['cores']} cores), ISA {versions['isa']}, NumPy {versions['numpy']} with "
-        f"{versions['blas']}, interleaved: `python benchmarks/first_table.py`."
+        f"{machine['cores']} cores), ISA {versions['isa']}, in turn with {others}: "
+        "`python benchmarks/run.py`."
     )
 
 

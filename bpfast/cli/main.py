@@ -16,6 +16,7 @@ from typing import Any, Final
 import bpfast
 from bpfast._check import check_count, check_fraction, check_index, check_non_negative
 from bpfast._check import check_positive as _check_positive
+from bpfast.bench.workloads import ALL as WORKLOADS
 from bpfast.optimizers import TABLE as OPTIMIZERS
 
 OK: Final = 0
@@ -96,6 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument(
         "--speed", action="store_true", help="also time a training step and say what limits it"
     )
+
+    bench = _command(commands, "bench", "time bpfast beside NumPy and what else is installed")
+    bench.add_argument("--quick", action="store_true", help="fewer workloads and rounds")
+    bench.add_argument(
+        "--workloads",
+        metavar="NAME,NAME",
+        type=_workloads,
+        help=f"of {','.join(WORKLOADS)} (default: those of a few seconds)",
+    )
+    bench.add_argument("--threads", metavar="N", type=COUNT, help="of each library (default: 1)")
+    _add_json(bench)
     return parser
 
 
@@ -188,3 +200,12 @@ def _hidden(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers of 1 or more, such as 256,128, or none; got {text!r}"
         ) from None
+
+
+def _workloads(text: str) -> list[str]:
+    """Read the names of workloads."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in WORKLOADS]:
+        known, came = ", ".join(WORKLOADS), ", ".join(unknown)
+        raise argparse.ArgumentTypeError(f"expected names of {known}; got {came}")
+    return names

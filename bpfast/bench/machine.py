@@ -5,7 +5,6 @@ Reads Linux' /proc and /sys; what they do not tell is left out.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -113,11 +112,3 @@ def numpy_facts() -> dict[str, str]:
         return facts
     kernels = [p["architecture"] for p in threadpool_info() if p.get("internal_api") == "openblas"]
     return {**facts, **({"blas_kernels": kernels[0]} if kernels else {})}
-
-
-def record(out: Path, key: str, result: dict[str, Any]) -> None:
-    """Put a result into the machine's file, beside what other commands left there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    others = json.loads(out.read_text()) if out.exists() else {}
-    text = json.dumps({**others, "machine": describe(), key: result}, indent=1)
-    out.write_text(text + "\n")

@@ -1,4 +1,4 @@
-"""A workload trained with NumPy, written as one would who wants it fast.
+"""NumPy, written as one would who wants it fast.
 
 Every array exists before the first step and every operation writes into one (`out=`). Parameters,
 gradients and moments are one vector each, so that the update is a few calls whatever the number of
@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import workloads
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+from bpfast.bench import data, workloads
+from bpfast.bench.data import Array
+from bpfast.bench.workloads import BETA_1, BETA_2, EPSILON, Workload
+
 #: Elements of a block of the update: four arrays of 256 KB, half of a large L2 cache.
 BLOCK = 65536
 
 
-def views(flat: np.ndarray, sizes: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def views(flat: Array, sizes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
     """Return kernels and biases as parts of one vector."""
     kernels, biases, at = [], [], 0
     for inputs, outputs in pairwise(sizes):
@@ -32,31 +35,18 @@ def views(flat: np.ndarray, sizes: tuple[int, ...]) -> tuple[list[np.ndarray], l
     return kernels, biases
 
 
-class NumpyTrainer:
-    """Trains one workload.
-
-    Parameters
-    ----------
-    workload : Workload
-    X, y : ndarray
-        As from `workloads.data`; converted to `dtype` once.
-    dtype : default float32
-    """
+class Trainer:
+    """Trains; see `bpfast.bench.peers.Trainer`."""
 
     def __init__(
-        self,
-        workload: workloads.Workload,
-        X: np.ndarray,
-        y: np.ndarray,
-        dtype: type = np.float32,
-        seed: int = 0,
+        self, workload: Workload, X: Array, y: Array, *, threads: int = 1, dtype: Any = np.float32
     ) -> None:
         self.workload = workload
         self.X = np.ascontiguousarray(X, dtype)
         self.y = y if y.ndim == 1 else np.ascontiguousarray(y, dtype)
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(0)
         sizes, rows = workload.sizes, workload.batch
-        self.begin = np.concatenate([a.ravel() for a in workloads.start(workload)]).astype(dtype)
+        self.begin = data.flat(data.start(workload), dtype)
         self.w, self.g = self.begin.copy(), np.empty_like(self.begin)
         self.kernels, self.biases = views(self.w, sizes)
         self.kernel_grads, self.bias_grads = views(self.g, sizes)
@@ -72,18 +62,22 @@ class NumpyTrainer:
         self.picked = np.empty(rows, dtype)
         self.labels = np.empty(rows, self.y.dtype)
         self.target = np.empty((rows, sizes[-1]), dtype)
-        self.first = np.arange(rows) * sizes[-1]  # where each row begins in the flat output
-        self.step: Callable[[], None] = self.adam if workload.optimizer == "adam" else self.momentum
+        self.first_rows = np.arange(rows)
+        self.first = self.first_rows * sizes[-1]  # where each row begins in the flat output
+        self.update: Callable[[], None] = (
+            self.adam if workload.optimizer == "adam" else self.momentum
+        )
 
     def reset(self) -> None:
-        """Go back to the start: weights, moments and steps."""
         self.w[...] = self.begin
         self.m[...] = 0
         self.v[...] = 0
         self.t = 0
 
+    def weights(self) -> Array:
+        return self.w
+
     def fit(self, epochs: int, *, shuffle: bool = True) -> list[float]:
-        """Train some epochs; return each one's mean loss."""
         rows = self.workload.rows
         order = np.arange(rows)
         history = []
@@ -92,15 +86,21 @@ class NumpyTrainer:
                 self.rng.shuffle(order)
             total = 0.0
             for first in range(0, rows, self.workload.batch):
-                total += self.batch(order[first : first + self.workload.batch])
+                index = order[first : first + self.workload.batch]
+                self.X.take(index, 0, self.a[0], "clip")
+                total += self.forward_backward(index)
+                self.update()
             history.append(total / self.workload.steps)
         return history
 
-    def batch(self, index: np.ndarray) -> float:
-        """Make one step on these rows; return their mean loss before it."""
+    def gradient(self) -> float:
+        self.a[0] = self.X  # all rows are the batch: nothing to copy
+        return self.forward_backward(self.first_rows)
+
+    def forward_backward(self, index: Array) -> float:
+        """Compute the gradients of the mean loss of these rows, which a[0] holds; return it."""
         a, relu = self.a, self.workload.activation == "relu"
         last = len(self.kernels) - 1
-        self.X.take(index, 0, a[0], "clip")
         for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
             z = a[i + 1]
             np.dot(a[i], kernel, out=z)
@@ -129,10 +129,9 @@ class NumpyTrainer:
                 np.subtract(1, slope, out=slope)
                 np.multiply(below, slope, out=below)
             delta = below
-        self.step()
         return loss
 
-    def cross_entropy(self, z: np.ndarray, index: np.ndarray) -> float:
+    def cross_entropy(self, z: Array, index: Array) -> float:
         """Turn logits into the gradient, in place; return the mean loss."""
         column = self.column
         z.max(axis=1, keepdims=True, out=column)
@@ -149,7 +148,7 @@ class NumpyTrainer:
         np.log(self.picked, out=self.picked)
         return -float(self.picked.sum()) / len(index)
 
-    def mse(self, z: np.ndarray, index: np.ndarray) -> float:
+    def mse(self, z: Array, index: Array) -> float:
         """Turn outputs into the gradient, in place; return the mean loss."""
         self.y.take(index, 0, self.target, "clip")
         z -= self.target
@@ -189,3 +188,30 @@ class NumpyTrainer:
             np.divide(m, scratch, out=scratch)
             scratch *= rate
             w -= scratch
+
+
+class Predictor:
+    """Predicts; see `bpfast.bench.peers.Predictor`."""
+
+    def __init__(self, workload: Workload, X: Array, *, threads: int = 1) -> None:
+        # A row goes as a vector: BLAS reads the matrix once (gemv), where a product of matrices
+        # would pack it first.
+        self.x = X[0] if len(X) == 1 else X
+        weights = data.start(workload)
+        self.kernels, self.biases = weights[::2], weights[1::2]
+        self.z = [np.empty((*self.x.shape[:-1], len(b)), np.float32) for b in self.biases]
+        self.relu = workload.activation == "relu"
+
+    def __call__(self) -> Array:
+        a = self.x
+        for kernel, bias, z in zip(self.kernels, self.biases, self.z, strict=True):
+            np.dot(a, kernel, out=z)
+            z += bias
+            if z is self.z[-1]:
+                break
+            if self.relu:
+                np.maximum(z, 0, out=z)
+            else:
+                np.tanh(z, out=z)
+            a = z
+        return z
