@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def wanted_seeds() -> list[int]:
 
 def pytest_sessionstart() -> None:
     """Stop at once when the library cannot be tested, or is not the one that was asked for."""
+    # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         from bpfast import show_config
     except ImportError as error:

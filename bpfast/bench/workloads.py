@@ -97,7 +97,7 @@ TRAINING = {
         _fit("T3", (100, 256, 256, 1), "relu", "mse", "adam", 256, 100),
         _fit("T3b", (100, 256, 256, 1), "relu", "mse", "adam", 1024, 25),
         _fit("T4", (784, 512, 256, 10), "relu", "cross_entropy", "adam", 128, 60),
-        _fit("T5", (1024, 2048, 2048, 1024), "relu", "mse", "momentum", 512, 4),
+        _fit("T5", (1024, 2048, 2048, 1024), "relu", "mse", "momentum", 512, 8),
         _fit("T6", (256, *[256] * 8, 10), "relu", "cross_entropy", "adam", 128, 40),
     )
 }
