@@ -30,7 +30,7 @@ BP_INLINE void store_part(real *p, vec x, size_t n)
 /* ---- rows of few outputs, transposed ---- */
 
 #if BP_VL > 1
-enum { BP_FEW = BP_NR < BP_LANES ? BP_NR : BP_LANES };
+enum { BP_FEW = (int)BP_NR < (int)BP_LANES ? (int)BP_NR : (int)BP_LANES };
 #else
 enum { BP_FEW = 0 }; /* one lane: a row by itself is as good, and the reference stays plain */
 #endif
