@@ -134,7 +134,9 @@ static void choose_threads(bpfast_run *run, size_t batch, double steps)
         settled || !bp_worth_waking(flops, steps) ? guess : bp_min(config->threads, batch);
     run->threads = most;
     run->tuner = bp_tune_start(settled ? 1 : most, guess);
-    if (run->net->tuned_batch == batch && last->most == most && !settled) run->tuner = *last;
+    /* a settled run's tuner has most 1, whatever its team */
+    if (run->net->tuned_batch == batch && last->most == most && most > 1 && !settled)
+        run->tuner = *last;
 }
 
 static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
