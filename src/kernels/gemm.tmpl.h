@@ -56,11 +56,61 @@ BP_INLINE void tile_end(real *c, vec acc[BP_MR][BP_NV], bool relu, int mr, int n
     }
 }
 
+/* What is touched after a product comes to the caches while it runs: some lines after each group of p,
+ * as many as the core can have under way. */
+enum { BP_GROUP = 4, BP_SOON_LINES = BP_VL * sizeof(real) / 16 };
+typedef struct {
+    const bp_ahead *list; /* ends with no bytes */
+    const char *at, *end; /* in its first */
+} bp_soon;
+
+BP_INLINE bool soon_start(bp_soon *soon, const bp_ahead *list)
+{
+    *soon = (bp_soon){list, list->at, (const char *)list->at + list->bytes};
+    return list->bytes > 0;
+}
+
+/* Not __builtin_prefetch, which asks to write only where the compiler targets a CPU that can. Others
+ * take it for a no-op. */
+BP_INLINE void prefetch_write(const char *line)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*line));
+#else
+    __builtin_prefetch(line, 1, 2);
+#endif
+}
+
+BP_INLINE void soon_round(bp_soon *soon)
+{
+    BP_UNROLL for (size_t l = 0; l < BP_SOON_LINES; ++l)
+    {
+        const char *line = soon->at + l * BP_ALIGN;
+        if (soon->list->write)
+            prefetch_write(line);
+        else
+            __builtin_prefetch(line, 0, 2);
+    }
+    soon->at += BP_SOON_LINES * BP_ALIGN;
+    if (soon->at >= soon->end && soon->list->bytes > 0) soon_start(soon, soon->list + 1);
+}
+
 BP_INLINE void rows_tile(real *c, const real *a, const real *b, const real *bias, size_t k,
-                         size_t a_stride, bp_start start, bool relu, int mr, int nv)
+                         size_t a_stride, bp_start start, bool relu, bp_soon *soon, int mr, int nv)
 {
     vec acc[BP_MR][BP_NV];
     tile_start(acc, c, bias, start, mr, nv);
+    if (2 * mr > BP_MR && nv == BP_NV && soon) {
+        for (; k >= BP_NR && soon->list->bytes > 0; k -= BP_NR) {
+            for (size_t p = 0; p < BP_NR; p += BP_GROUP) {
+                BP_UNROLL for (size_t q = 0; q < BP_GROUP; ++q)
+                    tile_fma(acc, a + p + q, BP_NR, b + (p + q) * BP_NR, mr, nv);
+                soon_round(soon);
+            }
+            a += a_stride;
+            b += BP_NR * BP_NR;
+        }
+    }
     for (; k >= BP_NR; k -= BP_NR, a += a_stride, b += BP_NR * BP_NR) {
         _Pragma("GCC unroll 4") for (size_t p = 0; p < BP_NR; ++p)
             tile_fma(acc, a + p, BP_NR, b + p * BP_NR, mr, nv);
@@ -73,16 +123,8 @@ BP_INLINE void rows_tile(real *c, const real *a, const real *b, const real *bias
 enum {
     BP_BLOCK_TILES = (BP_NR + BP_MR - 1) / BP_MR,
     BP_HIGH = (BP_NR + BP_BLOCK_TILES - 1) / BP_BLOCK_TILES,
-    BP_LOW = BP_NR / BP_BLOCK_TILES,
-    BP_GROUP = 4 /* rows between two rounds of prefetches */
+    BP_LOW = BP_NR / BP_BLOCK_TILES
 };
-
-/* What the update after a product will touch comes to L2 while the product runs: a few lines after
- * each group of rows, as many as the core can have under way. */
-typedef struct {
-    const char *at[BP_SOON];
-    size_t step; /* bytes of each between two rounds */
-} bp_soon;
 
 BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_start start,
                           bp_soon *soon, int mr, int nv)
@@ -91,14 +133,10 @@ BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_st
     size_t p = 0;
     tile_start(acc, c, c, start, mr, nv);
     if (nv == BP_NV && (mr == BP_HIGH || mr == BP_LOW) && soon) {
-        for (; p + BP_GROUP <= m; p += BP_GROUP) {
+        for (; p + BP_GROUP <= m && soon->list->bytes > 0; p += BP_GROUP) {
             BP_UNROLL for (size_t q = 0; q < BP_GROUP; ++q)
                 tile_fma(acc, a + (p + q) * BP_NR, 1, b + (p + q) * BP_NR, mr, nv);
-            BP_UNROLL for (size_t s = 0; s < BP_SOON; ++s)
-            {
-                __builtin_prefetch(soon->at[s], 0, 2);
-                soon->at[s] += soon->step;
-            }
+            soon_round(soon);
         }
     }
     _Pragma("GCC unroll 4") for (; p < m; ++p)
@@ -107,15 +145,16 @@ BP_INLINE void block_tile(real *c, const real *a, const real *b, size_t m, bp_st
 }
 
 typedef void rows_fn(real *c, const real *a, const real *b, const real *bias, size_t k,
-                     size_t a_stride, bp_start start, bool relu);
+                     size_t a_stride, bp_start start, bool relu, bp_soon *soon);
 typedef void block_fn(real *c, const real *a, const real *b, size_t m, bp_start start,
                       bp_soon *soon);
 
 #define BP_TILE(mr, nv)                                                                            \
     static void rows_##mr##x##nv(real *c, const real *a, const real *b, const real *bias,          \
-                                 size_t k, size_t a_stride, bp_start start, bool relu)             \
+                                 size_t k, size_t a_stride, bp_start start, bool relu,             \
+                                 bp_soon *soon)                                                    \
     {                                                                                              \
-        rows_tile(c, a, b, bias, k, a_stride, start, relu, mr, nv);                                \
+        rows_tile(c, a, b, bias, k, a_stride, start, relu, soon, mr, nv);                          \
     }                                                                                              \
     static void block_##mr##x##nv(real *c, const real *a, const real *b, size_t m, bp_start start, \
                                   bp_soon *soon)                                                   \
@@ -154,15 +193,17 @@ static block_fn *const block_tiles[BP_NV][BP_MR] = {BP_WIDTHS(BP_BLOCK_LINE)};
 
 /* m rows are cut into the fewest tiles, as equal as they can be: 8 rows are 4 + 4, not 6 + 2. */
 static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias, size_t m, size_t k,
-                      size_t n, size_t a_stride, bp_start start, bool relu)
+                      size_t n, size_t a_stride, bp_start start, bool relu, const bp_ahead *ahead)
 {
     real *c = c_;
     const real *a = a_;
     if (n == 0) return;
+    bp_soon soon;
+    const bool waits = ahead && soon_start(&soon, ahead);
     rows_fn *const *tiles = rows_tiles[bp_ceil_div(n, BP_VL) - 1];
     for (size_t left = bp_ceil_div(m, BP_MR); left > 0; --left) {
         const size_t height = bp_ceil_div(m, left);
-        tiles[height - 1](c, a, b, bias, k, a_stride, start, relu);
+        tiles[height - 1](c, a, b, bias, k, a_stride, start, relu, waits ? &soon : NULL);
         c += height * BP_NR;
         a += height * BP_NR;
         m -= height;
@@ -170,21 +211,17 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
 }
 
 static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start, const void *const *ahead)
+                       bp_start start, const bp_ahead *ahead)
 {
     real *c = c_;
     const real *a = a_;
-    bp_soon soon = {.step = 0};
     if (n == 0 || rows == 0) return;
-    if (ahead && m >= BP_GROUP) {
-        const size_t rounds = bp_ceil_div(rows, BP_MR) * (m / BP_GROUP);
-        for (size_t s = 0; s < BP_SOON; ++s) soon.at[s] = ahead[s];
-        soon.step = bp_ceil_div(BP_NR * BP_NR * sizeof(real), rounds);
-    }
+    bp_soon soon;
+    const bool waits = ahead && soon_start(&soon, ahead);
     block_fn *const *tiles = block_tiles[bp_ceil_div(n, BP_VL) - 1];
     for (size_t left = bp_ceil_div(rows, BP_MR); left > 0; --left) {
         const size_t height = bp_ceil_div(rows, left);
-        tiles[height - 1](c, a, b, m, start, soon.step ? &soon : NULL);
+        tiles[height - 1](c, a, b, m, start, waits ? &soon : NULL);
         c += height * BP_NR;
         a += height;
         rows -= height;

@@ -46,7 +46,12 @@ enum {
 
 /* Where a chain of fused multiply-adds starts. */
 typedef enum { BP_FROM_ZERO, BP_FROM_BIAS, BP_FROM_C } bp_start;
-enum { BP_SOON = 4 }; /* blocks of an update: the weights, their transpose, two moments */
+/* Memory that is touched after a product, and so may come to the caches while that runs. */
+typedef struct {
+    const void *at;
+    size_t bytes;
+    bool write;
+} bp_ahead;
 
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
@@ -102,13 +107,14 @@ typedef struct bp_kernels {
 
     /* c[m][NR] = start + sum over p < k of a(i, p) * b[p][NR], p ascending, one chain an element.
      * a: panels of a matrix at its first row, a_stride between panels. n: columns wanted of NR.
-     * relu: applied to the finished sum. */
+     * relu: applied to the finished sum. ahead: a list of what is touched next, which ends with
+     * one of no bytes, or NULL. */
     void (*gemm_rows)(void *c, const void *a, const void *b, const void *bias, size_t m, size_t k,
-                      size_t n, size_t a_stride, bp_start start, bool relu);
-    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. ahead: where
-     * BP_SOON blocks of NR x NR begin that will be read or written next, or NULL. */
+                      size_t n, size_t a_stride, bp_start start, bool relu, const bp_ahead *ahead);
+    /* c[rows][NR] = start + sum over p < m of a[p][NR](i) * b[p][NR], p ascending. ahead: as
+     * above. */
     void (*gemm_block)(void *c, const void *a, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start, const void *const *ahead);
+                       bp_start start, const bp_ahead *ahead);
     /* y[n] = bias (or zero) + x[k] w[k][n], w row-major: one row, the same chains. */
     void (*gemv)(void *y, const void *x, const void *w, const void *bias, size_t k, size_t n);
 

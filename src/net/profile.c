@@ -148,7 +148,7 @@ static void timed_items(const bpfast_run *run, const bp_pass *pass, bp_team *tea
     const size_t size = bp_team_size(team), last = bp_plan_share(&run->plan, size, id + 1);
     for (size_t i = bp_plan_share(&run->plan, size, id); i < last; ++i) {
         const bp_item *item = &run->plan.items[i];
-        bp_dense_gradient(pass, &run->net->nodes[item->node], item, job);
+        bp_dense_gradient(pass, &run->net->nodes[item->node], item, NULL, job);
         if (i + 1 == last || item[1].node != item->node)
             lap(watch, at + run->net->n_nodes - 1 - item->node);
     }
@@ -240,7 +240,7 @@ static size_t run_product(const bench *b)
     const bp_kernels *k = b->k;
     const size_t m = TILES * k->mr;
     k->gemm_rows(b->c, b->a, b->b, NULL, m, b->depth, k->nr, bp_panel_stride(k, m), BP_FROM_ZERO,
-                 false);
+                 false, NULL);
     return 2 * m * b->depth * k->nr;
 }
 

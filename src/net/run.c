@@ -65,14 +65,10 @@ void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size
         run->plan.steps[s].run(&run->plan.steps[s], pass, row0, rows);
 }
 
-static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_team *team,
-                      size_t id)
+static void step_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
+                      size_t rows)
 {
     const bp_plan *plan = &run->plan;
-    const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
-    const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
-    pass->step = batch->step;
-    bp_run_mask(run, pass, team, id);
     bp_run_gather(run, batch, row0, rows);
     bp_run_steps(run, pass, 0, plan->n_forward, row0, rows);
     bp_loss_rows(pass, &run->objective, &batch->targets, run->m[plan->delta], run->m[plan->output],
@@ -80,32 +76,54 @@ static void step_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_
     bp_run_steps(run, pass, plan->n_forward, plan->n_steps, row0, rows);
 }
 
-/* What the updates of a step touch: weights, their transposes, moments. */
-static size_t update_bytes(const bpfast_net *net)
+/* A thread's rows in parts, so that a late thread can be helped. Each part reads all weights, so where
+ * they do not stay in L2 there are but two. */
+static size_t row_parts(const bpfast_run *run, size_t rows, size_t size)
 {
-    return (2 + bp_rule_slots(net->optimizer.rule)) * net->n_state * net->k->size;
+    enum { ROWS = 16, MOST = 8, MOST_FAR = 2 };
+    if (size == 1) return 1;
+    return bp_max(bp_min(rows / size / ROWS, run->far ? MOST_FAR : MOST), 1);
+}
+
+static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                          bp_team *team, size_t id)
+{
+    const size_t size = bp_team_size(team), rows = batch->rows;
+    const size_t each = row_parts(run, rows, size);
+    size_t part;
+    bp_claimer c = bp_claim_open(run->claims, size, id, id * each, (id + 1) * each);
+    while (bp_claim_next(&c, &part)) {
+        const size_t row0 = bp_share(rows, size * each, part);
+        step_rows(run, batch, pass, row0, bp_share(rows, size * each, part + 1) - row0);
+    }
 }
 
 bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
                             const bp_update *update)
 {
     const bpfast_net *net = run->net;
+    const bool shared = run->tuner.now > 1;
     return (bp_gradient){.mode = mode,
                          .update = update,
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
                          .batch = batch->rows,
-                         .far = mode == BP_GRADIENT_UPDATE && update_bytes(net) > net->l2,
+                         .far = mode == BP_GRADIENT_UPDATE && (run->far || shared),
+                         .shared = shared,
                          .w = run->w};
 }
 
 static void run_items(const bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
                       const bp_gradient *job)
 {
-    const size_t last = bp_plan_share(&run->plan, bp_team_size(team), id + 1);
-    for (size_t i = bp_plan_share(&run->plan, bp_team_size(team), id); i < last; ++i) {
+    const size_t size = bp_team_size(team);
+    size_t i;
+    bp_claimer c = bp_claim_open(run->claims, size, id, bp_plan_share(&run->plan, size, id),
+                                 bp_plan_share(&run->plan, size, id + 1));
+    while (bp_claim_next(&c, &i)) {
         const bp_item *item = &run->plan.items[i];
-        bp_dense_gradient(pass, &run->net->nodes[item->node], item, job);
+        const bp_item *next = i + 1 < run->plan.n_items ? item + 1 : NULL;
+        bp_dense_gradient(pass, &run->net->nodes[item->node], item, next, job);
     }
 }
 
@@ -209,7 +227,9 @@ static void chunk_task(void *arg, bp_team *team, size_t id)
     const bp_fpmode mode = bp_fpmode_enter();
     for (size_t parity = 0;; parity = 1 - parity) {
         const bp_batch *batch = &run->batch[parity];
-        step_rows(run, batch, &pass, team, id);
+        pass.step = batch->step;
+        bp_run_mask(run, &pass, team, id);
+        step_all_rows(run, batch, &pass, team, id);
         bp_team_wait(team, id);
         const bool steps = batch->targets.weight_sum > 0 && run->bad_row == SIZE_MAX;
         if (id == 0) bp_run_add_scores(run, batch, &pass);

@@ -19,6 +19,7 @@ struct bpfast_run {
     bpfast_config config;
     bp_objective objective;
     bool masks_weights, norm_clips;
+    bool far;       /* what a step updates does not fit into L2 */
     size_t threads; /* the most; the tuner has those of the steps */
     bp_tuner tuner;
     bp_plan plan, infer;  /* infer: validation, on the run's packed weights */
@@ -27,6 +28,7 @@ struct bpfast_run {
     bp_weights *w, *read; /* the weights; what products read (masked where DropConnect) */
     char *scratch;
     size_t scratch_size; /* bytes for one thread */
+    bp_claim *claims;    /* one a thread */
     bp_row_stats *stats; /* [batch] */
     double *residuals;   /* [outputs] */
     double *shards;      /* squares of GRAD */

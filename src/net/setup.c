@@ -7,7 +7,7 @@
 typedef struct {
     bp_layout layout;
     size_t matrices, table, weights, read, panels, transposed, masked, masked_transposed;
-    size_t scratch, scratch_size, stats, residuals, shards, order;
+    size_t scratch, scratch_size, claims, stats, residuals, shards, order;
     size_t validation_arenas, validation_stats, validation_chunks, validation_residuals;
 } parts;
 
@@ -38,6 +38,7 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     p.masked = bp_layout_add(l, masked, size);
     p.masked_transposed = bp_layout_add(l, masked, size);
     p.scratch = bp_layout_add(l, threads, p.scratch_size);
+    p.claims = bp_layout_add(l, threads, sizeof(bp_claim));
     p.stats = bp_layout_add(l, config->batch_size, sizeof(bp_row_stats));
     p.residuals = bp_layout_add(l, net->outputs, sizeof(double));
     p.shards = bp_layout_add(l, bp_shard_count(net->n_parameters), sizeof(double));
@@ -75,28 +76,38 @@ static bool needs_transposed(const bpfast_run *run, size_t node)
     return false;
 }
 
+/* Weights, their transposes, moments. */
+static size_t update_bytes(const bpfast_net *net)
+{
+    return (2 + bp_rule_slots(net->optimizer.rule)) * net->n_state * net->k->size;
+}
+
 static void place(bpfast_run *run, const parts *p)
 {
     const bpfast_net *net = run->net;
     char *base = run->memory;
     run->m = (bp_panels *)(base + p->table);
     bp_plan_bind(&run->plan, net->k, base + p->matrices, run->m);
+    run->far = update_bytes(net) > net->l2;
     run->w = (bp_weights *)(base + p->weights);
     run->read = (bp_weights *)(base + p->read);
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
         if (node->op != &bp_op_dense) continue;
         run->w[i] = place_weights(net, node, base + p->panels, base + p->transposed);
+        run->w[i].far = run->far || run->threads > 1;
         if (!needs_transposed(run, i)) run->w[i].wt = NULL;
         run->read[i] = run->w[i];
         if (node->rate == 0) continue;
         run->read[i] = place_weights(net, node, base + p->masked, base + p->masked_transposed);
+        run->read[i].far = run->w[i].far;
         run->read[i].bias = run->w[i].bias;
         if (!run->w[i].wt) run->read[i].wt = NULL;
         run->masks_weights = true;
     }
     run->scratch = base + p->scratch;
     run->scratch_size = p->scratch_size;
+    run->claims = (bp_claim *)(base + p->claims);
     run->stats = (bp_row_stats *)(base + p->stats);
     run->residuals = (double *)(base + p->residuals);
     run->shards = (double *)(base + p->shards);

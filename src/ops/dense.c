@@ -88,7 +88,7 @@ void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item
 /* Block (i, j) of dW into g[NR][NR], which holds the gradient so far where the mode adds. Its chain
  * goes on, but under a mask that scales only what is new. */
 static void block_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
-                           size_t i, size_t j, void *g, const void *const *ahead)
+                           size_t i, size_t j, void *g, const bp_ahead *ahead)
 {
     const bp_kernels *k = pass->k;
     const size_t rows = bp_min(k->nr, node->in - i * k->nr);
@@ -177,8 +177,29 @@ static void limit_columns(const bp_kernels *k, const bp_node *node, const bp_wei
     k->col_limit(bp_block(k, w, 0, j), squares, node->max_norm, node->in);
 }
 
+/* What the processor should fetch while it computes a block's gradient: what the block's update will
+ * change, for writing where another core has read it, and the operands of the next block, which
+ * another core may have written. */
+enum { BP_MOST_AHEAD = 7 };
+static void list_ahead(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
+                       const bp_item *item, const bp_item *next, const part *p, void *transpose,
+                       bp_ahead *list)
+{
+    const bp_kernels *k = pass->k;
+    const size_t panel = job->batch * k->nr * k->size;
+    void *const updated[] = {p->w, transpose, p->s0, p->s1};
+    for (size_t u = 0; job->far && u < 4; ++u)
+        if (updated[u]) *list++ = (bp_ahead){updated[u], p->rows * k->nr * k->size, job->shared};
+    if (job->shared && next && next->node == item->node) {
+        *list++ = (bp_ahead){bp_panel(k, pass->m[node->x], next->first, 0), panel, false};
+        if (next->panel != item->panel)
+            *list++ = (bp_ahead){bp_panel(k, pass->m[node->delta], next->panel, 0), panel, false};
+    }
+    *list = (bp_ahead){NULL, 0, false};
+}
+
 void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *item,
-                       const bp_gradient *job)
+                       const bp_item *next, const bp_gradient *job)
 {
     const bp_kernels *k = pass->k;
     const bp_weights *w = &job->w[node->index];
@@ -202,11 +223,9 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
             .non_negative = node->non_negative};
         if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD)
             load_gradient(k, node, &p);
-        const void *transpose = bp_block_of_transpose(k, w, i, j);
-        const void *ahead[BP_SOON] = {p.w, transpose ? transpose : p.w, p.s0 ? p.s0 : p.w,
-                                      p.s1 ? p.s1 : p.w};
-        if (job->mode != BP_GRADIENT_SWEEP)
-            block_gradient(pass, node, job, i, j, g, job->far ? ahead : NULL);
+        bp_ahead ahead[BP_MOST_AHEAD];
+        list_ahead(pass, node, job, item, next, &p, bp_block_of_transpose(k, w, i, j), ahead);
+        if (job->mode != BP_GRADIENT_SWEEP) block_gradient(pass, node, job, i, j, g, ahead);
         settle(k, node, job, &p);
         if (updates && node->max_norm == 0) bp_block_transposed(k, w, i, j);
     }

@@ -124,12 +124,13 @@ typedef struct {
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
     size_t batch;        /* rows */
-    bool far;            /* weights and state exceed L2: they are asked for in time */
+    bool far;            /* weights and state come from beyond L2: they are asked for in time */
+    bool shared;         /* other cores work on the same step */
     const bp_weights *w; /* by node index: the weights that are updated */
 } bp_gradient;
 
 void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *item,
-                       const bp_gradient *job);
+                       const bp_item *next, const bp_gradient *job);
 /* DropConnect: the masked weights of one item, for this step. */
 void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item,
                    const bp_weights *from);

@@ -89,8 +89,9 @@ void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, v
 /* c[rows][n] = a[rows][k_total] b, where b is n panels of [k_stride][NR]. */
 static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
                     size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu,
-                    size_t l2)
+                    const bp_weights *w)
 {
+    const size_t l2 = w->l2;
     const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
     const size_t fit = bp_max(l2 / 4 * 3 / (bp_min(k_block, k_total) * k->size), k->mr);
     const size_t blocks = bp_max(bp_ceil_div(rows, fit), 1);
@@ -102,11 +103,15 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
             const bp_start first = bias ? BP_FROM_BIAS : BP_FROM_ZERO;
             const bool last = p + depth == k_total;
             for (size_t j = 0; j < bp_panel_count(k, n); ++j) {
+                const bool more = w->far && r == row0 && j + 1 < bp_panel_count(k, n);
+                const bp_ahead ahead[] = {{bp_cat(b, ((j + 1) * k_padded + p) * k->nr, k->size),
+                                           more ? depth * k->nr * k->size : 0, false},
+                                          {NULL, 0, false}};
                 k->gemm_rows(bp_panel(k, c, j, r), bp_panel(k, a, p / k->nr, r),
                              bp_cat(b, (j * k_padded + p) * k->nr, k->size),
                              bias ? bp_cat(bias, j * k->nr, k->size) : NULL, m, depth,
-                             bp_panel_width(k, n, j), a.stride, p ? BP_FROM_C : first,
-                             relu && last);
+                             bp_panel_width(k, n, j), a.stride, p ? BP_FROM_C : first, relu && last,
+                             more ? ahead : NULL);
             }
         }
     }
@@ -115,13 +120,12 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
                      size_t row0, size_t rows, bool relu)
 {
-    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu,
-            w->l2);
+    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu, w);
 }
 
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
                       size_t row0, size_t rows)
 {
     product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false,
-            w->l2);
+            w);
 }

@@ -39,6 +39,7 @@ typedef struct {
     void *wt;   /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
     void *bias; /* [out padded]; NULL without */
     size_t l2;  /* bytes of this machine's L2 */
+    bool far;   /* panels come from beyond it: they do not fit, or another core wrote them */
 } bp_weights;
 
 size_t bp_l2_bytes(void); /* of one core, at most 2 MB; 512 KB where the system does not say */
@@ -139,6 +140,23 @@ typedef struct {
 bp_thread_limits bp_threads_limits(void);
 size_t bp_threads_for(size_t available, double flops, size_t rows); /* by work */
 double bp_seconds(void);                                            /* monotonic */
+
+/* ---- claims.c ---- */
+
+/* The parts of a phase that are one thread's own, and how many of them are taken. */
+typedef struct {
+    _Alignas(BP_ALIGN) _Atomic(uint64_t) at;
+} bp_claim;
+/* A thread's place in a phase: its own parts first, then what others have not begun. */
+typedef struct {
+    bp_claim *claims; /* one a thread */
+    size_t size, id, of;
+    size_t next, last; /* of a thread alone, which needs no atomics */
+} bp_claimer;
+/* Own parts [first, last). A barrier must have passed since the last use of the claims. */
+bp_claimer bp_claim_open(bp_claim *claims, size_t size, size_t id, size_t first, size_t last);
+bool bp_claim_next(bp_claimer *c, size_t *part);
+
 /* Item range of one of `size` threads. */
 BP_INLINE size_t bp_share(size_t items, size_t size, size_t id) { return items * id / size; }
 
