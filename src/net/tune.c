@@ -61,8 +61,12 @@ double bp_tune_seconds(const bp_tuner *t)
     return fmax(t->phase == BP_TUNE_BEST ? t->wait - t->seconds : 0, BP_TRIAL);
 }
 
-void bp_tune_add(bp_tuner *t, size_t steps, double seconds)
+void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
 {
+    if (team != t->now) {
+        enter(t, BP_TUNE_BEST, t->best);
+        return;
+    }
     t->steps += steps;
     t->seconds += seconds;
     if (t->most == 1 || t->steps == 0) return;
