@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -260,23 +261,29 @@ def test_fits_at_once_give_the_same_bits():
 # ---- what it costs -------------------------------------------------------------------------------
 
 
-def seconds_of_a_fit(n_threads: int, exact: bool = False) -> float:
-    """Wall time of one fit of 0.1 s or so."""
+def seconds_of_a_fit(n_threads: int, exact: bool, clock: Callable[[], float]) -> float:
+    """Time by this clock of one fit of 0.1 s or so."""
     config.exact_threads = exact
     net = bp.Network([64, 256, 256, 8], rng=0, n_threads=n_threads)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(4096, 64)), rng.normal(size=(4096, 8))
-    start = time.perf_counter()
+    start = clock()
     net.fit(X, y, loss="mse", epochs=3, batch_size=256)
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def ratio_of_fits(more: tuple[int, bool], fewer: tuple[int, bool], most: float) -> float:
+def ratio_of_fits(
+    more: tuple[int, bool],
+    fewer: tuple[int, bool],
+    most: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Time with `more` over time with `fewer` (threads, exact), the least of interleaved runs."""
+    seconds_of_a_fit(*fewer, clock)  # the first one imports
     best_more = best_fewer = np.inf
     for _ in range(30):
-        best_fewer = min(best_fewer, seconds_of_a_fit(*fewer))
-        best_more = min(best_more, seconds_of_a_fit(*more))
+        best_fewer = min(best_fewer, seconds_of_a_fit(*fewer, clock))
+        best_more = min(best_more, seconds_of_a_fit(*more, clock))
         if best_more <= most * best_fewer:
             break
     print(f"{more} against {fewer}: {best_more / best_fewer:.3f}")
@@ -298,12 +305,17 @@ def test_eight_threads_forced_on_the_cpus():
 @needs_speed
 @pytest.mark.slow
 def test_four_threads_asked_for_on_one_cpu():
+    """By CPU time, since the CPU may have other work."""
     code = """
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from test_threads import ratio_of_fits
-print(ratio_of_fits((4, False), (1, False), 1.05))
+ratio = ratio_of_fits((4, False), (1, False), 1.05, time.process_time)
+print(len(os.sched_getaffinity(0)), ratio)
 """
-    assert float(run(code, seconds=120).splitlines()[-1]) <= 1.05
+    cpus, ratio = run(code, seconds=120).splitlines()[-1].split()
+    if cpus != "1":
+        pytest.skip("another process changes the affinity of this one")
+    assert float(ratio) <= 1.05
 
 
 @needs_speed

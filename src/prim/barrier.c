@@ -9,7 +9,6 @@
 
 #include <limits.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -76,9 +75,10 @@ static void wait_for_change(bp_team *team, uint32_t seen)
 void bp_team_wait(bp_team *team, size_t id)
 {
     (void)id;
-    if (team->size == 1) return;
+    const size_t size = bp_team_size(team);
+    if (size == 1) return;
     const uint32_t seen = atomic_load_explicit(&team->generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < team->size) {
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < size) {
         wait_for_change(team, seen);
         return;
     }

@@ -6,6 +6,8 @@
 #ifndef BP_PRIM_H
 #define BP_PRIM_H
 
+#include <stdatomic.h>
+
 #include "common.h"
 #include "kernels/kernels.h"
 
@@ -126,9 +128,12 @@ typedef struct {
     _Alignas(BP_ALIGN) _Atomic uint32_t arrived;
     _Alignas(BP_ALIGN) _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
-    size_t size; /* threads that there are, which may be fewer than asked for */
+    _Atomic size_t size; /* threads that there are, which may be fewer than asked for */
 } bp_team;
-BP_INLINE size_t bp_team_size(const bp_team *team) { return team->size; }
+BP_INLINE size_t bp_team_size(const bp_team *team)
+{
+    return atomic_load_explicit(&team->size, memory_order_relaxed);
+}
 void bp_team_wait(bp_team *team, size_t id); /* until all of them called it */
 double bp_seconds(void);                     /* monotonic */
 

@@ -13,7 +13,6 @@
 #include "prim.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "cpus.h"
 #if defined(_OPENMP)
@@ -220,13 +219,14 @@ static size_t run_region(size_t wanted, bp_task_fn *task, void *arg)
     bp_team team = {.size = 1};
 #pragma omp parallel num_threads((int)wanted)
     {
-#pragma omp single
-        team.size = (size_t)omp_get_num_threads();
-        task(arg, &team, (size_t)omp_get_thread_num());
+        const size_t id = (size_t)omp_get_thread_num();
+        atomic_store_explicit(&team.size, (size_t)omp_get_num_threads(), memory_order_relaxed);
+        task(arg, &team, id);
+        bp_team_wait(&team, id); /* the runtime's barrier spins for milliseconds, ours sleeps */
     }
-    pool.size = team.size;
+    pool.size = bp_team_size(&team);
     pool.ended = bp_seconds();
-    return team.size;
+    return pool.size;
 }
 #endif
 
