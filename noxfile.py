@@ -4,6 +4,8 @@ lint       ruff, mypy, clang-format, cython-lint
 tests      the whole suite, with PyTorch and scikit-learn beside it
 tests_isa  the suite once for each instruction set that this CPU runs, the newest first
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+serial     a build without OpenMP: its quick tests, and its bits beside those of a build with
+tsan       the threads under ThreadSanitizer; needs clang and its libomp
 bench      the benchmarks beside all peers, quickly: that they run, not how fast
 wheel      sdist -> wheel -> repaired wheel; tests where there is no compiler; its footprint
 
@@ -98,6 +100,68 @@ def sanitize(session: nox.Session) -> None:
     }
     # Findings are written past Python: pytest must not catch them in a file that dies with it.
     session.run("pytest", "--capture=sys", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def serial(session: nox.Session) -> None:
+    """Compare a build without OpenMP with one that has it, and run the suite on the former."""
+    session.install(*nox.project.load_toml(ROOT / "pyproject.toml")["build-system"]["requires"])
+    session.install("cmake", "ninja", "hypothesis", "mpmath", "pytest")
+    tree = Path(session.create_tmp()) / "build"  # shared: all but two objects are the same
+    found = {}
+    for openmp in ("ON", "OFF"):
+        session.install(
+            "--no-build-isolation",
+            "--force-reinstall",
+            f"--config-settings=build-dir={tree}",
+            f"--config-settings=cmake.define.BPFAST_OPENMP={openmp}",
+            ".",
+        )
+        found[openmp] = session.run("python", "-P", "tests/bits.py", silent=True)
+        session.log(f"OpenMP {openmp}:\n{found[openmp]}")
+    if found["ON"] != found["OFF"]:
+        session.error("the serial build gives other bits")
+    session.run("pytest", *(session.posargs or QUICK))
+
+
+@nox.session
+def tsan(session: nox.Session) -> None:
+    """Train and predict on several threads under ThreadSanitizer, and show that it watches.
+
+    Archer tells it what LLVM's OpenMP runtime synchronizes; Debian has it in libomp-dev.
+    """
+    session.install("cmake", "ninja", "cython")
+    tree = Path(session.create_tmp()) / "build"
+    compiler = os.environ.get("CC", "clang")
+    session.run(
+        "cmake", "-S", ".", "-B", str(tree), "-G", "Ninja", f"-DCMAKE_C_COMPILER={compiler}",
+        "-DBPFAST_SANITIZE=thread",
+    )  # fmt: skip
+    session.run("cmake", "--build", str(tree), "--target", "race_check")
+    folder = subprocess.check_output([compiler, "-print-resource-dir"], text=True).strip()
+    archer = Path(folder).parents[1] / "libarcher.so"
+    report = 66  # ThreadSanitizer's exit code
+
+    def check(mode: str, expected: int, words: str, archer_on: bool = True) -> None:
+        env = {
+            "OMP_TOOL_LIBRARIES": str(archer),
+            "OMP_TOOL": "enabled" if archer_on else "disabled",
+            "ARCHER_OPTIONS": "verbose=1",
+            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:halt_on_error=1",
+            "OMP_NUM_THREADS": "4",
+        }
+        code = [expected]
+        said = session.run(
+            str(tree / "race_check"), mode, env=env, external=True, silent=True, success_codes=code
+        )
+        if words not in str(said):
+            session.error(f"race_check {mode} did not say: {words}")
+        session.log(f"race_check {mode}, Archer {env['OMP_TOOL']}: as expected")
+
+    check("race", report, "data race")
+    check("clean", 0, "Archer detected OpenMP application with TSan")
+    # Without Archer even the clean run is reported: it was there, and it was needed.
+    check("clean", report, "data race", archer_on=False)
 
 
 @nox.session

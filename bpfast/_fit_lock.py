@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from types import TracebackType
 
 
@@ -15,9 +17,14 @@ class FitLock:
         The thread that holds it.
     """
 
-    __slots__ = ("_lock", "owner")
+    __slots__ = ("__weakref__", "_lock", "owner")
 
     def __init__(self) -> None:
+        self.free()
+        _locks.add(self)
+
+    def free(self) -> None:
+        """Make it a lock that nobody holds."""
         self._lock = threading.Lock()
         self.owner: int | None = None
 
@@ -42,3 +49,17 @@ class FitLock:
         owner = self.owner
         if owner is not None and owner != threading.get_ident():
             raise RuntimeError(f"{what} while another thread fits this network; use a clone")
+
+
+_locks: weakref.WeakSet[FitLock] = weakref.WeakSet()
+
+
+def _free_after_fork() -> None:
+    """In a fork's child: open what was held by threads that do not exist there."""
+    for lock in _locks:
+        if lock.owner != threading.get_ident():
+            lock.free()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_after_fork)

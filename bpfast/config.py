@@ -12,6 +12,7 @@ from bpfast._check import check_count
 _num_threads: int | None = None
 #: Tests set this to run more threads than CPUs; teams are then exactly as large as asked.
 exact_threads = False
+_LIMITS = ("openmp", "thread_limit", "affinity", "cores", "quota")
 
 
 def isas() -> list[str]:
@@ -59,12 +60,9 @@ def thread_choice(n_threads: int | None) -> tuple[int, str]:
     limits = _core.thread_limits()
     if asked is None:
         return int(limits["threads"]), str(limits["reason"])
-    if exact_threads:
+    if exact_threads or asked <= limits["cpus"]:
         return asked, reason
-    room = min((limits[k] for k in ("affinity", "quota", "cores") if limits[k]), default=1)
-    if not limits["has_openmp"] or limits["reason"] == "inside a parallel region":
-        return 1, str(limits["reason"])
-    return (asked, reason) if asked <= room else (int(room), f"{reason}, limited by the CPUs")
+    return int(limits["cpus"]), f"{reason}={asked}, limited by {limits['cpus_reason']}"
 
 
 def show_config() -> dict[str, Any]:
@@ -88,5 +86,5 @@ def show_config() -> dict[str, Any]:
         "isas_built": list(_core.ISAS),
         "threads": threads,
         "threads_reason": reason,
-        "thread_limits": {k: limits[k] for k in ("openmp", "affinity", "quota", "cores")},
+        "thread_limits": {k: limits[k] for k in _LIMITS},
     }

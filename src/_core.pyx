@@ -78,9 +78,20 @@ def default_isa():
 def thread_limits():
     cdef bpfast_threads t = bpfast_thread_limits()
     return {
-        "threads": t.threads, "openmp": t.openmp, "affinity": t.affinity, "quota": t.quota,
-        "cores": t.cores, "reason": t.reason.decode(), "has_openmp": bool(t.has_openmp),
+        "threads": t.threads, "cpus": t.cpus, "openmp": t.openmp, "thread_limit": t.thread_limit,
+        "affinity": t.affinity, "cores": t.cores, "quota": t.quota, "reason": t.reason.decode(),
+        "cpus_reason": t.cpus_reason.decode(), "has_openmp": bool(t.has_openmp),
     }
+
+
+def cpu_cores(bytes root, size_t cpus):
+    """For tests: physical cores of the first CPUs, by the files below root; 0: unknown."""
+    return bpfast_cpu_cores(root, cpus)
+
+
+def cpu_quota(bytes root):
+    """For tests: the control group's quota in CPUs, by the files below root; 0: unlimited."""
+    return bpfast_cpu_quota(root)
 
 
 def cos(double x):

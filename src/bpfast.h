@@ -38,11 +38,17 @@ const char *bpfast_isa_default(void);
 
 /* ---- threads ---- */
 typedef struct {
-    size_t threads, openmp, affinity, quota, cores; /* 0: unknown or unlimited */
-    const char *reason;
+    size_t threads;                                      /* the least of the others */
+    size_t cpus;                                         /* the least but for openmp */
+    size_t openmp, thread_limit, affinity, cores, quota; /* 0: unlimited or unknown */
+    const char *reason, *cpus_reason;                    /* which one decided */
     bool has_openmp;
 } bpfast_threads;
-bpfast_threads bpfast_thread_limits(void);
+bpfast_threads bpfast_thread_limits(void); /* of the calling thread */
+/* For tests: what files below the folder `root`, instead of the system's, say on the physical cores
+ * of the first CPUs, and on the control group's quota in CPUs; 0: unknown, unlimited. */
+size_t bpfast_cpu_cores(const char *root, size_t cpus);
+size_t bpfast_cpu_quota(const char *root);
 
 /* ---- data ---- */
 typedef struct {

@@ -31,10 +31,13 @@ cdef extern from "bpfast.h" nogil:
     const char* bpfast_isa_default() noexcept
 
     ctypedef struct bpfast_threads:
-        size_t threads, openmp, affinity, quota, cores
+        size_t threads, cpus, openmp, thread_limit, affinity, cores, quota
         const char *reason
+        const char *cpus_reason
         c_bool has_openmp
     bpfast_threads bpfast_thread_limits() noexcept
+    size_t bpfast_cpu_cores(const char *root, size_t cpus) noexcept
+    size_t bpfast_cpu_quota(const char *root) noexcept
 
     ctypedef struct bpfast_array:
         const void *data

@@ -216,7 +216,7 @@ bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_
     if (few_rows(net, rows)) return predict_rows(net, x, rows, out, message);
     threads = call_threads(&job, threads, exact_threads);
     BP_TRY(open_call(&c, &job, threads, false, false, message));
-    bp_team_run(threads, bp_infer_task, &job);
+    bp_team_run(threads, exact_threads, bp_infer_task, &job);
     close_call(&c, net);
     return BPFAST_OK;
 }
@@ -233,7 +233,7 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
     threads = call_threads(&job, threads, false);
     const bool fused = bp_loss_fused_activation(target.loss) != BP_ACT_identity;
     BP_TRY(open_call(&c, &job, threads, fused, residuals != NULL, message));
-    bp_team_run(threads, bp_infer_task, &job);
+    bp_team_run(threads, false, bp_infer_task, &job);
     bp_infer_totals(&job, scores, residuals);
     close_call(&c, net);
     return BPFAST_OK;

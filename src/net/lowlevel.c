@@ -90,7 +90,7 @@ bpfast_status bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t 
     job j = {.run = run, .training = training, .x = x};
     run->batch[0] = (bp_batch){.rows = rows, .step = net->counters.step};
     bp_run_pack(run);
-    bp_team_run(run->tuner.now, forward_task, &j);
+    bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     net->k->unpack(out, y.data, rows, net->outputs, net->outputs, y.stride);
     return BPFAST_OK;
 }
@@ -100,7 +100,7 @@ void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulat
     const bpfast_net *net = run->net;
     job j = {.run = run, .mode = accumulate ? BP_GRADIENT_ADD : BP_GRADIENT_STORE};
     bp_gather(net->k, dy, NULL, 0, run->batch[0].rows, run->m[run->plan.delta], NULL, NULL);
-    bp_team_run(run->tuner.now, backward_task, &j);
+    bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
     if (!dx) return;
     const bp_panels m = run->m[run->plan.input_delta];
     net->k->unpack(dx, m.data, run->batch[0].rows, net->inputs, net->inputs, m.stride);
@@ -123,8 +123,8 @@ bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *
                                     .weights = data->weights,
                                     .weight_sum = bp_weight_sum(data, NULL, 0, data->rows)}};
     bp_run_pack(run);
-    bp_team_run(run->tuner.now, forward_task, &j);
-    bp_team_run(run->tuner.now, backward_task, &j);
+    bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
+    bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
     bp_scores_add(&scores, run->stats, &batch->targets, data->rows);
     *loss = scores.weight_sum > 0 ? scores.loss_sum / scores.weight_sum : 0.0;
     *penalty = bpfast_penalty(net);
@@ -138,7 +138,7 @@ void bpfast_run_apply(bpfast_run *run, double rate)
     run->norm_clips = net->optimizer.clip_norm > 0;
     run->batch[0].update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1);
     bp_run_pack(run);
-    bp_team_run(run->tuner.now, apply_task, &j);
+    bp_team_run(run->tuner.now, run->config.exact_threads, apply_task, &j);
     bpfast_run_unpack(run);
     ++net->counters.step;
 }

@@ -18,9 +18,13 @@ const char *bpfast_isa_default(void) { return bp_isa_name(bp_isa_default()); }
 bpfast_threads bpfast_thread_limits(void)
 {
     const bp_thread_limits l = bp_threads_limits();
-    return (bpfast_threads){l.threads, l.openmp, l.affinity,  l.quota,
-                            l.cores,   l.reason, l.has_openmp};
+    return (bpfast_threads){l.threads, l.cpus,  l.openmp, l.thread_limit, l.affinity,
+                            l.cores,   l.quota, l.reason, l.cpus_reason,  l.has_openmp};
 }
+
+size_t bpfast_cpu_cores(const char *root, size_t cpus) { return bp_threads_cores(root, cpus); }
+
+size_t bpfast_cpu_quota(const char *root) { return bp_threads_quota(root); }
 
 static bpfast_status find_isa(size_t *index, const char *isa, bpfast_message *message)
 {

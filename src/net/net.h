@@ -48,7 +48,8 @@ typedef struct {
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);
 double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */
-void bp_tune_add(bp_tuner *t, size_t steps, double seconds);
+/* Steps took so long. A team smaller than asked for, since others had the CPUs, tells nothing. */
+void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds);
 
 /* ---- the network ---- */
 struct bpfast_net {

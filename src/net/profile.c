@@ -213,7 +213,7 @@ bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seco
         run->deadline = INFINITY;
         run->stop = false;
         bp_run_prepare(run, &run->batch[0]);
-        bp_team_run(run->tuner.now, timed_task, &p);
+        bp_team_run(run->tuner.now, run->config.exact_threads, timed_task, &p);
     }
     *team = p.team;
     return run->status;

@@ -302,8 +302,8 @@ static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
     run->deadline = fmin(deadline, start + bp_tune_seconds(&run->tuner));
     run->stop = false;
     bp_run_prepare(run, &run->batch[0]);
-    bp_team_run(run->tuner.now, chunk_task, run);
-    bp_tune_add(&run->tuner, run->cursor.batch - before, bp_seconds() - start);
+    const size_t team = bp_team_run(run->tuner.now, run->config.exact_threads, chunk_task, run);
+    bp_tune_add(&run->tuner, team, run->cursor.batch - before, bp_seconds() - start);
 }
 
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished)
@@ -364,7 +364,7 @@ bpfast_status bpfast_run_end_epoch(bpfast_run *run, double *penalty, bpfast_scor
     *penalty = bpfast_penalty(run->net);
     if (run->config.validation.rows == 0) return BPFAST_OK;
     if (!packed) bp_run_pack(run); /* the epoch ended exactly where a chunk did */
-    bp_team_run(run->tuner.best, bp_infer_task, &run->validation);
+    bp_team_run(run->tuner.best, run->config.exact_threads, bp_infer_task, &run->validation);
     run->packed = false;
     bp_infer_totals(&run->validation, validation,
                     run->config.objective.residuals ? run->validation_residuals : NULL);

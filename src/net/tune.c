@@ -58,11 +58,19 @@ static void judge(bp_tuner *t)
 double bp_tune_seconds(const bp_tuner *t)
 {
     if (t->most == 1) return INFINITY;
-    return fmax(t->phase == BP_TUNE_BEST ? t->wait - t->seconds : 0, BP_TRIAL);
+    if (t->phase != BP_TUNE_BEST) return BP_TRIAL;
+    /* Long steps pass the wait before they are enough: not a region for each. */
+    const size_t missing = BP_STEPS_BETWEEN - bp_min(t->steps, BP_STEPS_BETWEEN);
+    const double step = t->steps > 0 ? t->seconds / (double)t->steps : 0;
+    return fmax(fmax(t->wait - t->seconds, (double)missing * step), BP_TRIAL);
 }
 
-void bp_tune_add(bp_tuner *t, size_t steps, double seconds)
+void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
 {
+    if (team != t->now) {
+        enter(t, BP_TUNE_BEST, t->best);
+        return;
+    }
     t->steps += steps;
     t->seconds += seconds;
     if (t->most == 1 || t->steps == 0) return;

@@ -6,6 +6,8 @@
 #ifndef BP_PRIM_H
 #define BP_PRIM_H
 
+#include <stdatomic.h>
+
 #include "common.h"
 #include "kernels/kernels.h"
 
@@ -121,25 +123,39 @@ void bp_fill_random(const bp_kernels *k, const bp_kernels *k64, void *out, size_
                     double a, double b, uint64_t seed, uint32_t stream);
 void bp_orthogonal(double *a, size_t rows, size_t cols, double gain); /* in place, rows >= cols */
 
+/* ---- barrier.c ---- */
+
+typedef struct {
+    _Alignas(BP_ALIGN) _Atomic uint32_t arrived;
+    _Alignas(BP_ALIGN) _Atomic uint32_t generation;
+    _Atomic uint32_t sleepers;
+    _Atomic size_t size; /* threads that there are, which may be fewer than asked for */
+} bp_team;
+BP_INLINE size_t bp_team_size(const bp_team *team)
+{
+    return atomic_load_explicit(&team->size, memory_order_relaxed);
+}
+void bp_team_wait(bp_team *team, size_t id); /* until all of them called it */
+double bp_seconds(void);                     /* monotonic */
+
 /* ---- threads.c ---- */
 
-typedef struct bp_team bp_team;
 typedef void bp_task_fn(void *arg, bp_team *team, size_t id);
-size_t bp_team_size(const bp_team *team);
-void bp_team_wait(bp_team *team, size_t id); /* barrier */
-/* Runs task on up to `wanted` threads; the task must go by bp_team_size, which may be less. */
-void bp_team_run(size_t wanted, bp_task_fn *task, void *arg);
+/* Runs the task on up to `wanted` threads and returns on how many: fewer where CPUs, the process's
+ * other teams, the runtime or the system leave no room. The task must go by bp_team_size. `exact`: as
+ * many as wanted, whatever the CPUs are. */
+size_t bp_team_run(size_t wanted, bool exact, bp_task_fn *task, void *arg);
 double bp_team_idle_seconds(void); /* since the calling thread's last team of several ended */
 
 typedef struct {
-    size_t threads; /* the least of the others */
-    size_t openmp, affinity, quota, cores;
-    const char *reason; /* which one decided */
+    size_t threads;                                      /* the least of the others */
+    size_t cpus;                                         /* the least but for openmp */
+    size_t openmp, thread_limit, affinity, cores, quota; /* 0: unlimited or unknown */
+    const char *reason, *cpus_reason;                    /* which one decided */
     bool has_openmp;
 } bp_thread_limits;
-bp_thread_limits bp_threads_limits(void);
+bp_thread_limits bp_threads_limits(void);                           /* of the calling thread */
 size_t bp_threads_for(size_t available, double flops, size_t rows); /* by work */
-double bp_seconds(void);                                            /* monotonic */
 
 /* ---- claims.c ---- */
 
@@ -157,6 +173,9 @@ typedef struct {
 bp_claimer bp_claim_open(bp_claim *claims, size_t size, size_t id, size_t first, size_t last);
 bool bp_claim_next(bp_claimer *c, size_t *part);
 
+/* For tests: what the files below `root` say on cores of the first CPUs, and on the quota. */
+size_t bp_threads_cores(const char *root, size_t cpus);
+size_t bp_threads_quota(const char *root);
 /* Item range of one of `size` threads. */
 BP_INLINE size_t bp_share(size_t items, size_t size, size_t id) { return items * id / size; }
 

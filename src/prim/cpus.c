@@ -1,0 +1,168 @@
+/* cpus.c - what the system says about CPUs: affinity, physical cores, the control group's quota.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything is read anew by each call; threads.c keeps what it needs.
+ */
+#define _GNU_SOURCE
+#include "cpus.h"
+
+#if defined(__linux__)
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+enum { BP_PATH = 4096 }; /* Linux's PATH_MAX */
+
+/* A runtime that binds threads to places (OMP_PROC_BIND) has bound the caller too: its own mask is
+ * one place, the others run the rest of its team. */
+static bool add_places(cpu_set_t *cpus)
+{
+#if defined(_OPENMP)
+    enum { MOST = CPU_SETSIZE };
+    if (omp_get_proc_bind() == omp_proc_bind_false) return false;
+    for (int place = 0; place < omp_get_num_places(); ++place) {
+        int ids[MOST];
+        const int n = omp_get_place_num_procs(place);
+        if (n > MOST) return false;
+        omp_get_place_proc_ids(place, ids);
+        for (int i = 0; i < n; ++i)
+            if (ids[i] < CPU_SETSIZE) CPU_SET((size_t)ids[i], cpus);
+    }
+    return CPU_COUNT(cpus) > 0;
+#else
+    (void)cpus;
+    return false;
+#endif
+}
+
+bool bp_cpus_allowed(cpu_set_t *cpus)
+{
+    CPU_ZERO(cpus);
+    return add_places(cpus) || sched_getaffinity(0, sizeof *cpus, cpus) == 0;
+}
+
+static bool read_line(const char *path, char *line, int size)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    const bool ok = fgets(line, size, f) != NULL;
+    fclose(f);
+    return ok;
+}
+
+/* A core is a pair of package and core number. */
+size_t bp_cpus_cores(const char *root, const cpu_set_t *cpus)
+{
+    enum { MOST = CPU_SETSIZE };
+    static const char *const names[2] = {"physical_package_id", "core_id"};
+    long seen[MOST][2];
+    size_t n = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        long pair[2];
+        char path[BP_PATH], line[32];
+        bool known = false;
+        if (!CPU_ISSET((size_t)cpu, cpus)) continue;
+        for (int i = 0; i < 2; ++i) {
+            snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%d/topology/%s", root, cpu,
+                     names[i]);
+            if (!read_line(path, line, sizeof line)) return 0;
+            pair[i] = strtol(line, NULL, 10);
+        }
+        for (size_t i = 0; i < n; ++i) known |= seen[i][0] == pair[0] && seen[i][1] == pair[1];
+        if (known) continue;
+        seen[n][0] = pair[0];
+        seen[n++][1] = pair[1];
+    }
+    return n;
+}
+
+/* ---- the quota ---- */
+
+static size_t least(size_t a, size_t b) { return a == 0 ? b : b == 0 ? a : bp_min(a, b); }
+
+static size_t whole_cpus(double quota, double period)
+{
+    if (quota <= 0 || period <= 0) return 0;
+    return quota < period ? 1 : (size_t)(quota / period);
+}
+
+/* Version 2: "quota period" in one file, or "max period". */
+static size_t quota_of_2(const char *group)
+{
+    char path[BP_PATH + 16], line[64];
+    double quota, period;
+    snprintf(path, sizeof path, "%s/cpu.max", group);
+    if (!read_line(path, line, sizeof line)) return 0;
+    return sscanf(line, "%lf %lf", &quota, &period) == 2 ? whole_cpus(quota, period) : 0;
+}
+
+/* Version 1: two files; -1 is no quota. */
+static size_t quota_of_1(const char *group)
+{
+    char path[BP_PATH + 32], line[64];
+    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", group);
+    if (!read_line(path, line, sizeof line)) return 0;
+    const double quota = strtod(line, NULL);
+    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", group);
+    return read_line(path, line, sizeof line) ? whole_cpus(quota, strtod(line, NULL)) : 0;
+}
+
+/* The least quota of the group `path` below `mount` and of all groups around it. A container may see
+ * a path of its host, of which only the last, the mount itself, exists here. */
+static size_t quota_upwards(size_t (*quota_of)(const char *), const char *root, const char *mount,
+                            const char *path)
+{
+    char group[BP_PATH];
+    size_t quota = 0;
+    const int base = snprintf(group, sizeof group, "%s/sys/fs/cgroup%s", root, mount);
+    if (base + (int)strlen(path) >= BP_PATH) return 0;
+    strcpy(group + base, path);
+    for (;;) {
+        quota = least(quota, quota_of(group));
+        char *slash = strrchr(group + base, '/');
+        if (!slash) return quota;
+        *slash = '\0';
+    }
+}
+
+static bool lists_cpu(const char *controllers)
+{
+    const size_t length = strlen("cpu");
+    for (const char *c = controllers; c; c = strchr(c, ',')) {
+        c += *c == ',';
+        if (strncmp(c, "cpu", length) == 0 && (c[length] == ',' || c[length] == '\0')) return true;
+    }
+    return false;
+}
+
+/* A line of /proc/self/cgroup is "number:controllers:path"; version 2 is "0::path". */
+size_t bp_cpus_quota(const char *root)
+{
+    char line[BP_PATH], mount[BP_PATH];
+    size_t quota = 0;
+    snprintf(line, sizeof line, "%s/proc/self/cgroup", root);
+    FILE *f = fopen(line, "re");
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f)) {
+        char *controllers = strchr(line, ':'),
+             *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!path) continue;
+        *path++ = '\0';
+        ++controllers;
+        path[strcspn(path, "\n")] = '\0';
+        if (*controllers == '\0') {
+            quota = least(quota, quota_upwards(quota_of_2, root, "", path));
+            quota = least(quota, quota_upwards(quota_of_2, root, "/unified", path));
+        } else if (lists_cpu(controllers)) {
+            snprintf(mount, sizeof mount, "/%s", controllers); /* "/cpu,cpuacct" */
+            quota = least(quota, quota_upwards(quota_of_1, root, mount, path));
+            quota = least(quota, quota_upwards(quota_of_1, root, "/cpu", path));
+        }
+    }
+    fclose(f);
+    return quota;
+}
+#endif
