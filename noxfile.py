@@ -2,6 +2,7 @@
 
 lint       ruff, mypy, clang-format, cython-lint
 tests      the whole suite, with PyTorch and scikit-learn beside it
+neon       the aarch64 kernels under QEMU, beside those of this CPU
 tests_isa  the suite once for each instruction set that this CPU runs, the newest first
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 serial     a build without OpenMP: its quick tests, and its bits beside those of a build with
@@ -64,6 +65,17 @@ def tests(session: nox.Session) -> None:
     session.install(*group("oracles"))
     session.install(".[test]")
     session.run("pytest", *session.posargs, env={"BPFAST_PEERS": "1"})
+
+
+@nox.session
+def neon(session: nox.Session) -> None:
+    """Cross-compile for aarch64 and run the kernel tests under QEMU.
+
+    Needs Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user, and says which of
+    them are missing.
+    """
+    session.install(".[test]")
+    session.run("pytest", "tests/test_neon.py", *session.posargs, env={"BPFAST_NEON": "1"})
 
 
 @nox.session

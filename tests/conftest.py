@@ -66,3 +66,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def rng(seed: int) -> np.random.Generator:
     """A generator for test data, new for every test."""
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def native_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of kernel_check and kernel_digest, compiled as the library is."""
+    import c_programs
+
+    folder = tmp_path_factory.mktemp("native_programs")
+    return c_programs.build(folder, c_programs.native(), ["kernel_check", "kernel_digest"])

@@ -187,12 +187,14 @@ const char *bp_rule_slot_names(size_t index); /* comma-separated */
 const char *bp_source_name(size_t index);
 size_t bp_find_name(const char *(*names)(size_t), const char *name); /* count when unknown */
 
-/* cpu.c: floating-point mode of the calling thread */
+/* fpmode.c: floating-point mode of the calling thread */
 typedef struct {
     uint64_t saved;
 } bp_fpmode;
 bp_fpmode bp_fpmode_enter(void); /* flush denormals; default rounding, no traps */
 void bp_fpmode_leave(bp_fpmode mode);
+
+/* cpu.c */
 unsigned bp_cpu_bits(void);
 enum { BP_CPU_FMA = 1, BP_CPU_AVX2 = 2 | BP_CPU_FMA, BP_CPU_AVX512 = 4 | BP_CPU_AVX2 };
 

@@ -90,16 +90,28 @@ static size_t finite_rows(const bpfast_array *x, size_t rows, size_t itemsize)
     return rows;
 }
 
-size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
+/* The first row from `first` on that is not finite, by blocks; `rows` if none. */
+static size_t scan_blocks(const bpfast_array *x, size_t first, size_t rows, size_t itemsize)
 {
     const bp_kernels *k = bp_kernels_get(bp_isa_default(), itemsize);
-    for (size_t first = finite_rows(x, rows, itemsize); first < rows; first += BP_SCAN_ROWS) {
+    for (; first < rows; first += BP_SCAN_ROWS) {
         const size_t count = bp_min(BP_SCAN_ROWS, rows - first);
         if (block_finite(k, x, first, count)) continue;
         for (size_t r = first; r < first + count; ++r)
             if (!block_finite(k, x, r, 1)) return r;
     }
     return rows;
+}
+
+/* Only conversion depends on the mode: whether a double past FLT_MAX rounds to it or to infinity. */
+size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize)
+{
+    const size_t first = finite_rows(x, rows, itemsize);
+    if (first == rows) return rows;
+    const bp_fpmode mode = bp_fpmode_enter();
+    const size_t bad = scan_blocks(x, first, rows, itemsize);
+    bp_fpmode_leave(mode);
+    return bad;
 }
 
 size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes)
@@ -140,7 +152,13 @@ void bpfast_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, 
     bp_permutation(out, n, seed, stream, step);
 }
 
-double bpfast_cos(double x) { return bp_kernels_get(bp_isa_default(), sizeof(double))->cosine(x); }
+double bpfast_cos(double x)
+{
+    const bp_fpmode mode = bp_fpmode_enter();
+    const double y = bp_kernels_get(bp_isa_default(), sizeof(double))->cosine(x);
+    bp_fpmode_leave(mode);
+    return y;
+}
 
 void bpfast_fill_random(void *out, size_t n, size_t itemsize, int kind, double a, double b,
                         uint64_t seed, uint32_t stream)

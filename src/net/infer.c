@@ -95,13 +95,14 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals)
 {
     const bp_targets all = {.weights = job->data->weights};
+    const size_t outputs = residuals ? job->net->outputs : 0;
+    const bp_fpmode mode = bp_fpmode_enter();
     *scores = (bpfast_scores){0};
     bp_scores_add(scores, job->stats, &all, job->rows);
-    if (!residuals) return;
-    memset(residuals, 0, job->net->outputs * sizeof *residuals);
+    for (size_t j = 0; j < outputs; ++j) residuals[j] = 0;
     for (size_t c = 0; c < bp_ceil_div(job->rows, BP_INFER_CHUNK); ++c)
-        for (size_t j = 0; j < job->net->outputs; ++j)
-            residuals[j] += job->residuals[c * job->net->outputs + j];
+        for (size_t j = 0; j < outputs; ++j) residuals[j] += job->residuals[c * outputs + j];
+    bp_fpmode_leave(mode);
 }
 
 /* ---- few rows ---- */

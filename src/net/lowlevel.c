@@ -99,14 +99,16 @@ void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulat
 {
     const bpfast_net *net = run->net;
     job j = {.run = run, .mode = accumulate ? BP_GRADIENT_ADD : BP_GRADIENT_STORE};
+    const bp_fpmode mode = bp_fpmode_enter();
     bp_gather(net->k, dy, NULL, 0, run->batch[0].rows, run->m[run->plan.delta], NULL, NULL);
     bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
-    if (!dx) return;
-    const bp_panels m = run->m[run->plan.input_delta];
-    net->k->unpack(dx, m.data, run->batch[0].rows, net->inputs, net->inputs, m.stride);
-    /* through a first standardize layer: d/dx (x - mean) scale */
-    if (!net->standardizes) return;
-    net->k->scale_columns(dx, bp_net_scale(net), run->batch[0].rows, net->inputs);
+    if (dx) {
+        const bp_panels m = run->m[run->plan.input_delta];
+        net->k->unpack(dx, m.data, run->batch[0].rows, net->inputs, net->inputs, m.stride);
+    }
+    if (dx && net->standardizes) /* through a first standardize layer: d/dx (x - mean) scale */
+        net->k->scale_columns(dx, bp_net_scale(net), run->batch[0].rows, net->inputs);
+    bp_fpmode_leave(mode);
 }
 
 bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *loss,
@@ -116,6 +118,7 @@ bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *
     bpfast_scores scores = {0};
     job j = {.run = run, .training = true, .data = data, .x = &data->x, .mode = BP_GRADIENT_STORE};
     bp_batch *batch = &run->batch[0];
+    const bp_fpmode mode = bp_fpmode_enter();
     *batch = (bp_batch){.rows = data->rows,
                         .step = net->counters.step,
                         .targets = {.targets = run->m[run->plan.targets],
@@ -128,6 +131,7 @@ bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *
     bp_scores_add(&scores, run->stats, &batch->targets, data->rows);
     *loss = scores.weight_sum > 0 ? scores.loss_sum / scores.weight_sum : 0.0;
     *penalty = bpfast_penalty(net);
+    bp_fpmode_leave(mode);
     return isfinite(*loss) ? BPFAST_OK : BPFAST_NOT_FINITE;
 }
 
@@ -135,11 +139,13 @@ void bpfast_run_apply(bpfast_run *run, double rate)
 {
     bpfast_net *net = run->net;
     job j = {.run = run};
+    const bp_fpmode mode = bp_fpmode_enter();
     run->norm_clips = net->optimizer.clip_norm > 0;
     run->batch[0].update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1);
     bp_run_pack(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, apply_task, &j);
     bpfast_run_unpack(run);
+    bp_fpmode_leave(mode);
     ++net->counters.step;
 }
 
@@ -167,6 +173,7 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
     BP_TRY(bp_arena_try(&memory, &layout, "the loss", message));
     const bp_panels z = {bp_at(memory, z_at, 1), stride}, t = {bp_at(memory, t_at, 1), stride};
     const bp_panels d = {bp_at(memory, d_at, 1), stride};
+    const bp_fpmode mode = bp_fpmode_enter();
     const bp_targets targets = {.targets = t,
                                 .labels = data->labels,
                                 .weights = data->weights,
@@ -174,14 +181,13 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
     const bp_pass pass = {.k = k, .scratch = bp_at(memory, scratch_at, 1)};
     bp_row_stats *stats = bp_at(memory, stats_at, 1);
     bpfast_scores scores = {0};
-    const bp_fpmode mode = bp_fpmode_enter();
     bp_gather(k, output, NULL, 0, data->rows, z, NULL, NULL);
     if (!o.labels) bp_gather(k, &data->y, NULL, 0, data->rows, t, NULL, NULL);
     bp_loss_rows(&pass, &o, &targets, d, z, cols, stats, 0, data->rows);
     bp_scores_add(&scores, stats, &targets, data->rows);
     if (gradient) k->unpack(gradient, d.data, data->rows, cols, cols, stride);
+    *value = scores.weight_sum > 0 ? scores.loss_sum / scores.weight_sum : 0.0;
     bp_fpmode_leave(mode);
     bp_arena_free(memory);
-    *value = scores.weight_sum > 0 ? scores.loss_sum / scores.weight_sum : 0.0;
     return BPFAST_OK;
 }

@@ -3,6 +3,7 @@
  */
 #include "net.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -184,6 +185,8 @@ bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, siz
     double *mean = bp_at(memory, mean_at, 1), *scale = bp_at(memory, scale_at, 1);
     double *one = bp_at(memory, one_at, 1), *part = bp_at(memory, part_at, 1);
     const bp_panels block = {bp_at(memory, block_at, 1), stride};
+    /* below it a spread counts as zero, and its inverse may be infinite */
+    const double least = net->k->size == sizeof(float) ? (double)FLT_MIN : DBL_MIN;
     const bp_fpmode mode = bp_fpmode_enter();
     k->fill(one, 1.0, cols);
     add_columns(net, mean, x, rows, block, part, NULL, NULL);
@@ -191,7 +194,7 @@ bpfast_status bpfast_net_standardize(bpfast_net *net, const bpfast_array *x, siz
     add_columns(net, scale, x, rows, block, part, mean, one);
     for (size_t j = 0; j < cols; ++j) {
         const double root = sqrt(scale[j] / (double)rows); /* population */
-        scale[j] = root > 0 ? 1.0 / root : 1.0;            /* a constant column stays at zero */
+        scale[j] = root >= least ? 1.0 / root : 1.0;       /* a constant column stays at zero */
     }
     net->k->convert(net->buffers, mean, cols);
     net->k->convert(bp_at(net->buffers, cols, net->k->size), scale, cols);
@@ -235,10 +238,12 @@ static bool continues(const bpfast_net *net, size_t rule)
 /* New slots are zero already. */
 static void start_state(bpfast_net *net)
 {
+    const bp_fpmode mode = bp_fpmode_enter();
     for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s) {
         const double start = bp_optimizer_slot_start(&net->optimizer, s, net->learning_rate);
         if (start != 0) net->k->fill(bp_state_slot(net, s), start, net->n_state);
     }
+    bp_fpmode_leave(mode);
     net->counters.step = 0;
 }
 
@@ -312,6 +317,7 @@ double bpfast_penalty(const bpfast_net *net)
 {
     const bp_kernels *k = net->k;
     double total = 0;
+    const bp_fpmode mode = bp_fpmode_enter();
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
         const size_t n = node->in * node->out;
@@ -325,5 +331,6 @@ double bpfast_penalty(const bpfast_net *net)
         if (node->bias_l2 > 0)
             total += 0.5 * node->bias_l2 * bp_sum_sharded(k, k->sum_squares, bias, node->out);
     }
+    bp_fpmode_leave(mode);
     return total;
 }

@@ -212,8 +212,10 @@ bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seco
         run->steps_left = max_steps;
         run->deadline = INFINITY;
         run->stop = false;
+        const bp_fpmode mode = bp_fpmode_enter();
         bp_run_prepare(run, &run->batch[0]);
         bp_team_run(run->tuner.now, run->config.exact_threads, timed_task, &p);
+        bp_fpmode_leave(mode);
     }
     *team = p.team;
     return run->status;

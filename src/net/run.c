@@ -314,11 +314,13 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     *finished = run->cursor.batch >= run->batches;
     if (*finished || run->status != BPFAST_OK) return run->status;
     if (!run->packed) bp_run_pack(run);
+    const bp_fpmode mode = bp_fpmode_enter(); /* steps are prepared here too */
     do {
         run_chunk(run, max_steps - done, deadline);
         done = run->cursor.batch - before;
         *finished = run->cursor.batch >= run->batches;
     } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
+    bp_fpmode_leave(mode);
     run->net->tuner = run->tuner;
     run->net->tuned_batch = run->config.batch_size;
     return run->status;

@@ -156,6 +156,9 @@ typedef struct {
 } bp_thread_limits;
 bp_thread_limits bp_threads_limits(void);                           /* of the calling thread */
 size_t bp_threads_for(size_t available, double flops, size_t rows); /* by work */
+/* For tests: what the files below `root` say on cores of the first CPUs, and on the quota. */
+size_t bp_threads_cores(const char *root, size_t cpus);
+size_t bp_threads_quota(const char *root);
 
 /* ---- claims.c ---- */
 
@@ -173,9 +176,6 @@ typedef struct {
 bp_claimer bp_claim_open(bp_claim *claims, size_t size, size_t id, size_t first, size_t last);
 bool bp_claim_next(bp_claimer *c, size_t *part);
 
-/* For tests: what the files below `root` say on cores of the first CPUs, and on the quota. */
-size_t bp_threads_cores(const char *root, size_t cpus);
-size_t bp_threads_quota(const char *root);
 /* Item range of one of `size` threads. */
 BP_INLINE size_t bp_share(size_t items, size_t size, size_t id) { return items * id / size; }
 

@@ -28,7 +28,9 @@ static void shuffle(const bp_kernels *k64, int64_t *out, size_t n, const bp_rng_
 void bp_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, uint64_t step)
 {
     const bp_rng_key key = {.seed = seed, .stream = stream, .step = step};
+    const bp_fpmode mode = bp_fpmode_enter();
     shuffle(bp_kernels_get(bp_isa_default(), sizeof(double)), out, n, &key);
+    bp_fpmode_leave(mode);
 }
 
 /* normal: mean a, standard deviation b; otherwise uniform from a to b. */

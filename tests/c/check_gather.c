@@ -48,12 +48,6 @@ static real element(size_t source, const char *from, const real *mean, const rea
     return 0;
 }
 
-static size_t item_size(size_t source)
-{
-    const char *name = bp_source_name(source);
-    return strstr(name, "64") ? 8 : strstr(name, "32") ? 4 : strstr(name, "16") ? 2 : 1;
-}
-
 static void fill_source(char *at, size_t bytes, size_t source)
 {
     const size_t item = item_size(source);

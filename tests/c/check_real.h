@@ -125,6 +125,13 @@ MAYBE_UNUSED void fill_tame(real *x, size_t n, double low, double high)
                                                    : (real)(low + (high - low) * random_unit());
 }
 
+/* Bytes of an element of an input array. */
+MAYBE_UNUSED size_t item_size(size_t source)
+{
+    const char *name = bp_source_name(source);
+    return strstr(name, "64") ? 8 : strstr(name, "32") ? 4 : strstr(name, "16") ? 2 : 1;
+}
+
 MAYBE_UNUSED real *reals(size_t room, size_t n, size_t slack)
 {
     return place(room, n * sizeof(real), slack);
