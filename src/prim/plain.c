@@ -11,6 +11,10 @@
  * few that making it is most of the work. Measured on a Sapphire Rapids core: 2048 x 2048 with one row
  * x1.3 by the larger part, 512 x 512 with 16 rows x1.17 by the smaller. */
 enum { BP_PART_BYTES = 51200, BP_SMALL_PART_BYTES = 16384, BP_SMALL_PART_ROWS = 32 };
+/* Rows up to which W is read where it stands, once for a group of them, also when it takes three
+ * groups: x1.7 on 64-128-10 and x1.15 on 100-256-256-1 with 7 to 12 rows, x0.96 on 784-512-256-10 with
+ * 16. Beyond them panels win. */
+enum { BP_IN_PLACE_ROWS = 16 };
 /* Rows up to which a gradient in row order is faster than one in blocks: x1.5 with 8 rows of 512 to
  * 2048 columns, x1.14 with 64, x1.05 with 128. Beyond them dz leaves L2. */
 enum { BP_PLAIN_GRADIENT_ROWS = 64 };
@@ -26,7 +30,8 @@ static size_t depth_of(const bp_kernels *k, size_t rows)
 static size_t block_of(const bp_kernels *k, size_t rows, size_t depth, size_t l2)
 {
     const size_t fit = bp_max(l2 / 2 / (depth * k->size), k->mr);
-    return bp_round_up(bp_ceil_div(rows, bp_ceil_div(rows, fit)), k->mr);
+    const size_t blocks = bp_max(bp_ceil_div(rows, fit), 1); /* a thread may have no rows */
+    return bp_round_up(bp_ceil_div(rows, blocks), k->mr);
 }
 
 /* What one panel of b is made of: columns j * NR.. of W, or rows of it. */
@@ -76,7 +81,7 @@ void bp_plain_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_we
                       size_t row0, size_t rows, bool relu)
 {
     const source b = {.w = w->plain, .ldw = w->out};
-    if (rows > k->few) {
+    if (rows > BP_IN_PLACE_ROWS) {
         product(k, y, x, &b, w->plain_bias, w->in, w->out, row0, rows, relu, w->l2);
         return;
     }
