@@ -309,6 +309,8 @@ class Network:
     def backward(self, dY: ArrayLike, *, accumulate: bool = False) -> Array:
         """Go back through the last ``forward(..., training=True)``.
 
+        The gradient with respect to X is by the weights as they are now: change them afterwards.
+
         Parameters
         ----------
         dY : array (rows, outputs)

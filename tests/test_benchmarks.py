@@ -301,6 +301,10 @@ def test_shapes():
     run = script("shapes.py", "--batches=1,8", "--widths=8,16", "--seconds=0.01")
     assert run.returncode in (0, 1), run.stderr  # 1: slower, which tests do not judge
     assert "of 4 shapes" in run.stdout
+    assert "| 8 | " in run.stdout
+    part = script("shapes.py", "--record", "--widths=8")
+    assert part.returncode == 2
+    assert "--record takes the whole list" in part.stderr
 
 
 def test_bpfast_bench(monkeypatch):

@@ -265,6 +265,23 @@ def test_accumulated_halves_are_the_whole():
     assert halves.grads["0.bias"] == pytest.approx(whole.grads["0.bias"], rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 6, 7, 13, 16, 17, 33, 64, 65, 97])
+def test_single_rows_are_the_batch(rows, dtype):
+    """Whether weights are read in place or in panels, gradients go by rows or by blocks."""
+    rng = np.random.default_rng(rows)
+    layers = [bp.Dense(75, "relu"), bp.Dense(21, "tanh")]
+    whole, single = (bp.Network(layers, input_shape=37, dtype=dtype, rng=3) for _ in range(2))
+    X, dY = rng.normal(size=(rows, 37)).astype(dtype), rng.normal(size=(rows, 21)).astype(dtype)
+    output = whole.forward(X, training=True)
+    below = whole.backward(dY)
+    for i in range(rows):
+        assert same_bits(single.forward(X[i : i + 1], training=True), output[i : i + 1])
+        assert same_bits(single.backward(dY[i : i + 1], accumulate=i > 0), below[i : i + 1])
+    for name in ("0.kernel", "1.kernel"):
+        assert same_bits(whole.grads[name], single.grads[name])
+
+
 def test_shuffling_only_reorders():
     """Full batches in another order: sums differ, so bits may; the drawn order repeats."""
     X, y = small_rows()

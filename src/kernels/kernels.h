@@ -104,6 +104,7 @@ typedef struct bp_kernels {
     const char *isa;
     size_t size;       /* bytes of an element */
     size_t vl, nr, mr; /* lanes of a vector; columns of a panel; rows of a tile */
+    size_t few;        /* rows of gemm_few that read the matrix once */
 
     /* c[m][NR] = start + sum over p < k of a(i, p) * b[p][NR], p ascending, one chain an element.
      * a: panels of a matrix at its first row, a_stride between panels. n: columns wanted of NR.
@@ -115,13 +116,22 @@ typedef struct bp_kernels {
      * above. */
     void (*gemm_block)(void *c, const void *a, const void *b, size_t m, size_t rows, size_t n,
                        bp_start start, const bp_ahead *ahead);
-    /* y[n] = bias (or zero) + x[k] w[k][n], w row-major: one row, the same chains. */
-    void (*gemv)(void *y, const void *x, const void *w, const void *bias, size_t k, size_t n);
+    /* The same chains with row-major matrices, for few rows. y = bias[n] (or zero) + x w[k][n], where
+     * y and x are panels of m rows; `few` rows read w once. Lanes past n of y's last vector change. */
+    void (*gemm_few)(void *y, const void *x, const void *w, const void *bias, size_t m, size_t k,
+                     size_t n, size_t y_stride, size_t x_stride);
+    /* g[rows][n] = start + sum over p < m of x[p][NR](i) * dz(p, n), rows <= NR; start is not
+     * BP_FROM_BIAS. dz: panels, `stride` apart. */
+    void (*gemm_outer)(void *g, const void *x, const void *dz, size_t m, size_t rows, size_t n,
+                       size_t stride, bp_start start);
 
     void (*pack)(void *dst, const void *src, size_t rows, size_t cols, size_t lds, size_t stride);
     void (*unpack)(void *dst, const void *src, size_t rows, size_t cols, size_t ldd, size_t stride);
     /* dst[c][r] = src[r][c] of [NR][NR], at least where r < rows and c < cols. */
     void (*transpose_block)(void *dst, const void *src, size_t rows, size_t cols);
+    /* A panel of the transpose of a row-major matrix: dst[cols][NR] from src[rows][cols], rows <= NR.
+     * Lanes past rows of the last vector become zero; vectors past that stay. */
+    void (*transpose)(void *dst, const void *src, size_t rows, size_t cols, size_t lds);
 
     bp_map_fn *act[BP_N_ACTIVATIONS];
     bp_grad_fn *grad[BP_N_ACTIVATIONS];

@@ -26,7 +26,7 @@ enum { BP_NV = 2, BP_MR = 6 }; /* 12 of 16 */
 enum { BP_NR = BP_NV * BP_VL };
 
 #include "gemm.tmpl.h"
-#include "gemv.tmpl.h"
+#include "few.tmpl.h"
 #include "reduce.tmpl.h"
 #include "activations.tmpl.h"
 #include "loss.tmpl.h"
@@ -51,12 +51,15 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .vl = BP_VL,
     .nr = BP_NR,
     .mr = BP_MR,
+    .few = BP_FEW_ROWS,
     .gemm_rows = gemm_rows,
     .gemm_block = gemm_block,
-    .gemv = gemv,
+    .gemm_few = gemm_few,
+    .gemm_outer = gemm_outer,
     .pack = pack,
     .unpack = unpack,
     .transpose_block = transpose_block,
+    .transpose = transpose,
 #define BP_ACTIVATION(name, saved) \
     .act[BP_ACT_##name] = act_##name, .grad[BP_ACT_##name] = grad_##name,
 #include "activations.inc"

@@ -1,7 +1,7 @@
 /* infer.c - predict and evaluate: no training state, own scratch, so any number may run at once.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * A few rows read row-major weights in place, row by row. More rows pack the weights once and go
+ * One chunk of rows reads row-major weights in place. More rows pack the weights once and go
  * through the plan in chunks. Both run the same chains, so predict(X)[i] equals predict(X[i:i+1])[0]
  * bit for bit. Threads take whole chunks.
  */
@@ -107,44 +107,37 @@ void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *res
 
 /* ---- few rows ---- */
 
-/* Reading W anew for each row costs more than packing it once from about ten rows on; making a plan
- * costs as much as reading another 150,000 weights. Where the two lines crossed on a Sapphire Rapids
- * core: 35 rows of 5,000 weights, 28 of 9,600, 9 of 100,000, 11 of 536,000. */
-static bool few_rows(const bpfast_net *net, size_t rows)
-{
-    enum { PACKING_ROWS = 10, PLAN_WEIGHTS = 150000 };
-    return rows < bp_min(PACKING_ROWS + PLAN_WEIGHTS / net->n_parameters, BP_INFER_CHUNK);
-}
-
+/* One chunk of rows or less: layer by layer, weights as they stand, no plan. */
 static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, size_t rows,
                                   void *out, bpfast_message *message)
 {
     enum { ON_STACK = 16384 }; /* bytes: small networks need no allocation */
     const bp_kernels *k = net->k;
-    const size_t padded = bp_round_up(net->widest, k->nr);
+    const size_t stride = bp_panel_stride(k, rows), panels = bp_panel_count(k, net->widest);
     _Alignas(BP_ALIGN) char room[ON_STACK];
     bp_layout layout = {0};
     void *memory = NULL;
-    bp_layout_add(&layout, padded, 2 * k->size);
-    if (layout.overflow || layout.size > sizeof room)
-        BP_TRY(bp_arena_try(&memory, &layout, "one row's activations", message));
-    void *a = memory ? memory : room, *b = bp_at(a, padded, k->size);
+    const size_t from = bp_layout_add(&layout, panels * stride, k->size);
+    const size_t to = bp_layout_add(&layout, panels * stride, k->size);
+    const size_t scratch = bp_layout_add(&layout, panels * k->nr, k->size);
+    const bool borrows = layout.overflow || layout.size > sizeof room;
+    if (borrows) BP_TRY(bp_arena_borrow(net->spare, &memory, &layout, "a few rows", message));
+    char *base = borrows ? memory : room;
+    bp_panels a = {base + from, stride}, b = {base + to, stride};
     const bp_fpmode mode = bp_fpmode_enter();
-    for (size_t r = 0; r < rows; ++r) {
-        void *from = a, *to = b;
-        const bp_panels one = {from, k->nr}; /* panels of one row follow each other */
-        bp_gather_inputs(net, x, NULL, r, one, 0, 1);
-        for (size_t i = 0; i < net->n_nodes; ++i) {
-            if (net->nodes[i].op != &bp_op_dense) continue;
-            bp_dense_row(k, &net->nodes[i], net->parameters, to, from);
-            void *held = from;
-            from = to;
-            to = held;
-        }
-        memcpy(bp_at(out, r * net->outputs, k->size), from, net->outputs * k->size);
+    bp_gather_inputs(net, x, NULL, 0, a, 0, rows);
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        const bp_weights w = bp_dense_plain(k, node, net->parameters, net->l2);
+        bp_dense_plain_rows(k, node, &w, b, a, rows, base + scratch);
+        const bp_panels held = a;
+        a = b;
+        b = held;
     }
+    k->unpack(out, a.data, rows, net->outputs, net->outputs, stride);
     bp_fpmode_leave(mode);
-    bp_arena_free(memory);
+    if (borrows) bp_arena_return(net->spare, memory);
     return BPFAST_OK;
 }
 
@@ -214,7 +207,7 @@ bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_
 {
     call c = {0};
     bp_inference job = {.net = net, .x = x, .rows = rows, .out = out};
-    if (few_rows(net, rows)) return predict_rows(net, x, rows, out, message);
+    if (rows <= BP_INFER_CHUNK) return predict_rows(net, x, rows, out, message);
     threads = call_threads(&job, threads, exact_threads);
     BP_TRY(open_call(&c, &job, threads, false, false, message));
     bp_team_run(threads, exact_threads, bp_infer_task, &job);

@@ -1,8 +1,10 @@
 /* lowlevel.c - forward, backward and one optimizer step as calls of their own.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * They run the steps of the same plan as fit, so equal batches end in equal bits. Weights are packed
- * anew at every forward and step: the caller may have written to them.
+ * They run the steps of the same plan as fit, so equal batches end in equal bits. The caller may have
+ * written to the weights since the last call. A step packs them anew; products read them where they
+ * stand, which costs less than packing for any one batch (prim/plain.c), but for masks and for
+ * penalties of gradients made in blocks.
  */
 #include "run.h"
 
@@ -15,6 +17,26 @@ typedef struct {
     const bpfast_array *x;
     bp_gradient_mode mode;
 } job;
+
+/* Whether gradients go straight to GRAD: else block by block, which masks need too. */
+static bool few_rows(const bpfast_run *run)
+{
+    return !run->masks_weights && bp_plain_gradient_pays(run->batch[0].rows);
+}
+
+static void read_weights(bpfast_run *run, bool training)
+{
+    const bpfast_net *net = run->net;
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense) continue;
+        const bool penalised = node->l1 + node->l2 + node->bias_l1 + node->bias_l2 > 0;
+        run->plain[i] = bp_dense_plain(net->k, node, net->parameters, net->l2);
+        if (!training || (node->rate == 0 && (few_rows(run) || !penalised))) continue;
+        bp_weights_pack(net->k, &run->w[i], run->plain[i].plain, run->plain[i].plain_bias);
+        run->plain[i] = run->read[i];
+    }
+}
 
 /* Layers without an inference form (dropout) pass their input on. */
 static void forward_step(const bpfast_run *run, const bp_pass *pass, const bp_step *step,
@@ -40,10 +62,8 @@ static void forward_task(void *arg, bp_team *team, size_t id)
     const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
     bp_pass pass = bp_run_pass(run, id);
     const bp_fpmode mode = bp_fpmode_enter();
-    if (j->training)
-        bp_run_mask(run, &pass, team, id);
-    else
-        pass.w = run->w;
+    if (j->training) bp_run_mask(run, &pass, team, id);
+    pass.w = run->plain;
     bp_gather_inputs(net, j->x, NULL, row0, run->m[run->plan.input], row0, rows);
     for (size_t s = 0; s < run->plan.n_forward; ++s)
         forward_step(run, &pass, &run->plan.steps[s], j->training, row0, rows);
@@ -58,18 +78,35 @@ static void forward_task(void *arg, bp_team *team, size_t id)
     bp_fpmode_leave(mode);
 }
 
+static void store_gradients(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
+                            bp_gradient_mode mode)
+{
+    const bpfast_net *net = run->net;
+    const bp_batch *batch = &run->batch[0];
+    if (!few_rows(run)) {
+        bp_step_gradients(run, batch, pass, team, id, mode);
+        return;
+    }
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i];
+        if (node->op != &bp_op_dense || !node->trainable) continue;
+        bp_dense_plain_gradient(pass, node, &run->plain[i], net->gradients, batch->rows,
+                                mode == BP_GRADIENT_ADD, bp_team_size(team), id);
+    }
+}
+
 static void backward_task(void *arg, bp_team *team, size_t id)
 {
     const job *j = arg;
     bpfast_run *run = j->run;
-    const bp_pass pass = bp_run_pass(run, id);
-    const bp_batch *batch = &run->batch[0];
-    const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
-    const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
+    bp_pass pass = bp_run_pass(run, id);
+    const size_t batch = run->batch[0].rows, size = bp_team_size(team);
+    const size_t row0 = bp_share(batch, size, id), rows = bp_share(batch, size, id + 1) - row0;
     const bp_fpmode mode = bp_fpmode_enter();
+    pass.w = run->plain;
     bp_run_steps(run, &pass, run->plan.n_forward, run->plan.n_steps, row0, rows);
     bp_team_wait(team, id);
-    bp_step_gradients(run, batch, &pass, team, id, j->mode);
+    store_gradients(run, &pass, team, id, j->mode);
     bp_fpmode_leave(mode);
 }
 
@@ -89,7 +126,7 @@ bpfast_status bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t 
     const bp_panels y = run->m[run->plan.output];
     job j = {.run = run, .training = training, .x = x};
     run->batch[0] = (bp_batch){.rows = rows, .step = net->counters.step};
-    bp_run_pack(run);
+    read_weights(run, training);
     bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     net->k->unpack(out, y.data, rows, net->outputs, net->outputs, y.stride);
     return BPFAST_OK;
@@ -125,7 +162,7 @@ bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *
                                     .labels = data->labels,
                                     .weights = data->weights,
                                     .weight_sum = bp_weight_sum(data, NULL, 0, data->rows)}};
-    bp_run_pack(run);
+    read_weights(run, true);
     bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
     bp_scores_add(&scores, run->stats, &batch->targets, data->rows);

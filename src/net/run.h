@@ -26,6 +26,7 @@ struct bpfast_run {
     void *memory;         /* everything below */
     bp_panels *m;         /* matrices by buffer id */
     bp_weights *w, *read; /* the weights; what products read (masked where DropConnect) */
+    bp_weights *plain;    /* what those of single batches read: row-major where not masked */
     char *scratch;
     size_t scratch_size; /* bytes for one thread */
     bp_claim *claims;    /* one a thread */

@@ -6,7 +6,7 @@
 /* Offsets of a run's parts in its one allocation. */
 typedef struct {
     bp_layout layout;
-    size_t matrices, table, weights, read, panels, transposed, masked, masked_transposed;
+    size_t matrices, table, weights, read, plain, panels, transposed, masked, masked_transposed;
     size_t scratch, scratch_size, claims, stats, residuals, shards, order;
     size_t validation_arenas, validation_stats, validation_chunks, validation_residuals;
 } parts;
@@ -33,6 +33,7 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     p.table = bp_layout_add(l, plan->n_buffers, sizeof(bp_panels));
     p.weights = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
     p.read = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
+    p.plain = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
     p.panels = bp_layout_add(l, net->n_state, size);
     p.transposed = bp_layout_add(l, net->n_state, size);
     p.masked = bp_layout_add(l, masked, size);
@@ -91,6 +92,7 @@ static void place(bpfast_run *run, const parts *p)
     run->far = update_bytes(net) > net->l2;
     run->w = (bp_weights *)(base + p->weights);
     run->read = (bp_weights *)(base + p->read);
+    run->plain = (bp_weights *)(base + p->plain);
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
         if (node->op != &bp_op_dense) continue;
@@ -154,7 +156,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
 {
     const bpfast_net *net = run->net;
     const bpfast_config *config = &run->config;
-    const bool stream = config->train.rows == 0; /* low-level: one batch at a time */
+    const bool stream = config->train.rows == 0;             /* low-level: one batch at a time */
+    const bool to_input = stream && !config->objective.loss; /* backward returns dX */
     bool fused = false;
     size_t infer_size = 0;
     if (config->objective.loss) {
@@ -164,8 +167,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     const size_t batch = config->batch_size;
     const double steps = stream ? 1.0 : config->planned_epochs * (double)run->batches;
     choose_threads(run, batch, steps);
-    BP_TRY(bp_plan_new(&run->plan, net, batch, stream ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused,
-                       message));
+    BP_TRY(bp_plan_new(&run->plan, net, batch, to_input ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN,
+                       fused, message));
     if (config->validation.rows > 0) {
         BP_TRY(bp_plan_new(&run->infer, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
         infer_size = bp_infer_arena_size(net, &run->infer);

@@ -47,18 +47,6 @@ static void dense_backward(const bp_step *step, const bp_pass *pass, size_t row0
         bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows);
 }
 
-void bp_dense_row(const bp_kernels *k, const bp_node *node, const void *params, void *y,
-                  const void *x)
-{
-    const void *kernel = bp_cat(params, node->param, k->size);
-    const void *bias = node->use_bias ? bp_cat(kernel, node->in * node->out, k->size) : NULL;
-    k->gemv(y, x, kernel, bias, node->in, node->out);
-    if (node->activation == BP_ACT_softmax)
-        k->softmax(y, y, node->out);
-    else if (node->activation != BP_ACT_identity)
-        k->act[node->activation](y, y, node->out);
-}
-
 /* ---- gradients ---- */
 
 /* The mask of block (i, j) at this step: element (row, col) of W. */

@@ -134,9 +134,15 @@ void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *
 /* DropConnect: the masked weights of one item, for this step. */
 void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item,
                    const bp_weights *from);
-/* One row with row-major parameters: y[out] from x[in], activation included. */
-void bp_dense_row(const bp_kernels *k, const bp_node *node, const void *params, void *y,
-                  const void *x);
+
+/* dense_plain.c: with PARAM and GRAD as they stand. */
+bp_weights bp_dense_plain(const bp_kernels *k, const bp_node *node, const void *params, size_t l2);
+/* Rows 0 .. rows at inference, activation included. scratch: one row of y, padded. */
+void bp_dense_plain_rows(const bp_kernels *k, const bp_node *node, const bp_weights *w, bp_panels y,
+                         bp_panels x, size_t rows, void *scratch);
+/* The share of thread id of size in the whole gradient of a few rows. Not under a mask. */
+void bp_dense_plain_gradient(const bp_pass *pass, const bp_node *node, const bp_weights *w,
+                             void *grad, size_t batch, bool add, size_t size, size_t id);
 
 #define BP_OP(name) extern const bp_op bp_op_##name;
 #include "ops.inc"

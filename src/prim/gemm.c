@@ -120,12 +120,20 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
                      size_t row0, size_t rows, bool relu)
 {
+    if (w->plain) {
+        bp_plain_forward(k, y, x, w, row0, rows, relu);
+        return;
+    }
     product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu, w);
 }
 
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
                       size_t row0, size_t rows)
 {
+    if (w->plain) {
+        bp_plain_backward(k, dx, dy, w, row0, rows);
+        return;
+    }
     product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false,
             w);
 }

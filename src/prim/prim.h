@@ -42,6 +42,8 @@ typedef struct {
     void *bias; /* [out padded]; NULL without */
     size_t l2;  /* bytes of this machine's L2 */
     bool far;   /* panels come from beyond it: they do not fit, or another core wrote them */
+    /* Row-major [in][out] and [out], which products then read instead of the panels; or NULL. */
+    const void *plain, *plain_bias;
 } bp_weights;
 
 size_t bp_l2_bytes(void); /* of one core, at most 2 MB; 512 KB where the system does not say */
@@ -61,6 +63,17 @@ void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_wei
                      size_t row0, size_t rows, bool relu);
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
                       size_t row0, size_t rows);
+
+/* ---- plain.c: the same with row-major weights; bp_gemm_forward and bp_gemm_backward call it ---- */
+
+void bp_plain_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
+                      size_t row0, size_t rows, bool relu);
+void bp_plain_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
+                       size_t row0, size_t rows);
+/* g[in][out] = x^T dz of a batch, or more of its chains; panels first .. last of x. */
+void bp_plain_gradient(const bp_kernels *k, void *g, bp_panels x, bp_panels dz, size_t batch,
+                       size_t in, size_t out, bool add, size_t first, size_t last);
+bool bp_plain_gradient_pays(size_t batch); /* few rows */
 
 /* ---- elementwise.c: maps over row ranges of panels ---- */
 

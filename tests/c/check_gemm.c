@@ -1,4 +1,4 @@
-/* check_gemm.c - gemm_rows, gemm_block and gemv against triple loops, bit for bit.
+/* check_gemm.c - products on panels and with row-major matrices against triple loops, bit for bit.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * An element is one ascending chain whatever m and n are, so one table of expected values serves
@@ -8,6 +8,7 @@
 #include "check_real.h"
 
 enum { MOST_ROWS = 40, MOST_NR = 32, MOST_K = 2 * MOST_NR + 4, PAD = 5 };
+enum { MOST_FEW = 13, MOST_OUTER = 5 };
 enum { C_ROOM, A_ROOM, B_ROOM, BIAS_ROOM };
 
 static real a[MOST_ROWS * MOST_K], b[MOST_K * MOST_NR], bias[MOST_NR];
@@ -131,24 +132,71 @@ static void block_case(const subject *s, kind what, size_t m, bp_start start)
     }
 }
 
-/* One row against row-major w, with eight rows of w at a time: k around 8, 16 and 24. */
-static void gemv_case(const subject *s, kind what, size_t k, size_t n, bool with_bias)
+/* A few rows against row-major w, with eight rows of w at a time: k around 8, 16 and 24. */
+static void few_case(const subject *s, kind what, size_t k, size_t n, bool with_bias)
 {
-    static real w[MOST_K * LONGEST], start[LONGEST], expected[LONGEST];
-    fill(a, k, what);
+    static real w[MOST_K * LONGEST], start[LONGEST], expected[MOST_FEW * LONGEST];
+    const size_t nr = s->k->nr, panels = bp_ceil_div(n, nr), slack = n % 2 * sizeof(real);
+    const size_t most = k % 8 < 2 ? 2 * s->k->few + 1 : s->k->few;
+    fill(a, most * MOST_K, what);
     fill(w, k * n, what);
     fill(start, n, what);
-    for (size_t j = 0; j < n; ++j) {
-        expected[j] = with_bias ? start[j] : 0;
-        for (size_t p = 0; p < k; ++p) expected[j] = link(s, a[p], w[p * n + j], expected[j]);
+    for (size_t i = 0; i < most; ++i) {
+        for (size_t j = 0; j < n; ++j) {
+            real acc = with_bias ? start[j] : 0;
+            for (size_t p = 0; p < k; ++p) acc = link(s, a[i * MOST_K + p], w[p * n + j], acc);
+            expected[i * LONGEST + j] = acc;
+        }
     }
-    for (size_t slack = 0; slack <= sizeof(real); slack += sizeof(real)) {
-        BEGIN(what, k, n, with_bias, slack);
-        real *y = reals(C_ROOM, n, slack);
-        fill_nan(y, n);
-        s->k->gemv(y, reals_copy(A_ROOM, a, k, slack), reals_copy(B_ROOM, w, k * n, slack),
-                   with_bias ? reals_copy(BIAS_ROOM, start, n, slack) : NULL, k, n);
-        same("y", y, expected, n);
+    const real *w_in = reals_copy(B_ROOM, w, k * n, slack);
+    const real *bias_in = reals_copy(BIAS_ROOM, start, n, slack);
+    for (size_t m = 0; m <= most; ++m) {
+        const size_t stride = m * nr + (k % 2 ? PAD : 0);
+        const size_t size = panels && m ? (panels - 1) * stride + m * nr : 0;
+        const real *x = place_panels(nr, m, k, stride);
+        real *y = reals(C_ROOM, size, slack);
+        bool ok = true;
+        BEGIN(what, m, k, n, with_bias);
+        fill_nan(y, size);
+        s->k->gemm_few(y, x, w_in, with_bias ? bias_in : NULL, m, k, n, stride, stride);
+        for (size_t i = 0; i < m; ++i)
+            for (size_t j = 0; j < n; ++j)
+                ok = ok &&
+                     same_bits(y[j / nr * stride + i * nr + j % nr], expected[i * LONGEST + j]);
+        for (size_t j = 0; m > 0 && j + 1 < panels; ++j) /* gaps between panels */
+            for (size_t e = m * nr; e < stride; ++e)
+                ok = ok && y[j * stride + e] != y[j * stride + e];
+        verdict(ok, "y differs from the chains, or a gap was written");
+        rooms_intact();
+    }
+}
+
+/* The gradient of a panel of x's columns, row-major. */
+static void outer_case(const subject *s, kind what, size_t m, size_t n, bp_start start)
+{
+    static real dz[MOST_OUTER * LONGEST], before[MOST_NR * LONGEST], expected[MOST_NR * LONGEST];
+    const size_t nr = s->k->nr, panels = bp_ceil_div(n, nr), stride = m * nr + (m % 2 ? PAD : 0);
+    fill(a, m * nr, what);
+    fill(dz, m * n, what);
+    fill(before, nr * n, what);
+    if (start == BP_FROM_ZERO) fill_nan(before, nr * n);
+    for (size_t i = 0; i < nr; ++i) {
+        for (size_t j = 0; j < n; ++j) {
+            real acc = start == BP_FROM_C ? before[i * n + j] : 0;
+            for (size_t p = 0; p < m; ++p) acc = link(s, a[p * nr + i], dz[p * n + j], acc);
+            expected[i * n + j] = acc;
+        }
+    }
+    real *panels_in = reals(B_ROOM, panels && m ? (panels - 1) * stride + m * nr : 0, 0);
+    fill_nan(panels_in, panels && m ? (panels - 1) * stride + m * nr : 0);
+    for (size_t p = 0; p < m; ++p)
+        for (size_t j = 0; j < n; ++j) panels_in[j / nr * stride + p * nr + j % nr] = dz[p * n + j];
+    const real *x = reals_copy(A_ROOM, a, m * nr, 0);
+    for (size_t rows = 0; rows <= nr; ++rows) {
+        BEGIN(what, m, rows, n, start);
+        real *g = reals_copy(C_ROOM, before, rows * n, rows % 2 * sizeof(real));
+        s->k->gemm_outer(g, x, panels_in, m, rows, n, stride, start);
+        same("g", g, expected, rows * n);
         rooms_intact();
     }
 }
@@ -156,10 +204,10 @@ static void gemv_case(const subject *s, kind what, size_t k, size_t n, bool with
 void NAME(check_gemm)(const subject *s)
 {
     const size_t nr = s->k->nr;
-    if (nr > MOST_NR || 2 * s->k->mr + 1 > MOST_ROWS) {
-        kernel_is("gemm", "nr mr");
-        BEGIN(nr, s->k->mr);
-        failed("enlarge MOST_NR and MOST_ROWS");
+    if (nr > MOST_NR || 2 * s->k->mr + 1 > MOST_ROWS || 2 * s->k->few + 1 > MOST_FEW) {
+        kernel_is("gemm", "nr mr few");
+        BEGIN(nr, s->k->mr, s->k->few);
+        failed("enlarge MOST_NR, MOST_ROWS and MOST_FEW");
         return;
     }
     for (kind what = RANDOM; what < N_KINDS; ++what) {
@@ -173,10 +221,17 @@ void NAME(check_gemm)(const subject *s)
             block_case(s, what, k, BP_FROM_ZERO);
             block_case(s, what, k, BP_FROM_C);
         }
-        kernel_is("gemv", "data k n bias slack");
+        kernel_is("gemm_few", "data m k n bias");
         for (size_t k = 0; k <= 25; ++k)
             for (size_t i = 0; i < N_LENGTHS; ++i)
                 for (int with_bias = 0; with_bias < 2; ++with_bias)
-                    gemv_case(s, what, k, lengths[i], with_bias);
+                    few_case(s, what, k, lengths[i], with_bias);
+        few_case(s, what, MOST_K - 1, LONGEST, true);
+        kernel_is("gemm_outer", "data m rows n start");
+        for (size_t m = 0; m <= MOST_OUTER; ++m)
+            for (size_t i = 0; i < N_LENGTHS; ++i) {
+                outer_case(s, what, m, lengths[i], BP_FROM_ZERO);
+                outer_case(s, what, m, lengths[i], BP_FROM_C);
+            }
     }
 }

@@ -1,4 +1,4 @@
-/* check_panels.c - pack, unpack and transpose_block: exact copies, and nothing else touched.
+/* check_panels.c - pack, unpack and transpositions: exact copies, and nothing else touched.
  * SPDX-License-Identifier: BSD-3-Clause
  */
 #include "check_real.h"
@@ -70,6 +70,29 @@ static void transpose(const subject *s, size_t rows, size_t cols, size_t slack)
     rooms_intact();
 }
 
+/* A panel of the transpose of plain rows; vectors wholly past `rows` keep what they held. */
+static void transpose_rows(const subject *s, size_t rows, size_t cols, size_t ld)
+{
+    const size_t nr = s->k->nr, written = bp_round_up(rows, s->k->vl);
+    const size_t slack = (rows + cols) % 2 * sizeof(real);
+    real *src = reals(SRC_ROOM, rows_size(rows, cols, ld), slack);
+    real *dst = reals(DST_ROOM, cols * nr, slack);
+    bool ok = true;
+    fill(src, rows_size(rows, cols, ld), SPECIAL);
+    set_all(dst, cols * nr, GAP);
+    kernel_is("transpose", "rows cols lds");
+    BEGIN(rows, cols, ld);
+    s->k->transpose(dst, src, rows, cols, ld);
+    for (size_t j = 0; j < cols; ++j) {
+        for (size_t i = 0; i < nr; ++i) {
+            const real want = i < rows ? src[i * ld + j] : i < written ? 0 : GAP;
+            ok = ok && same_bits(dst[j * nr + i], want);
+        }
+    }
+    verdict(ok, "not the transpose, its padding not 0, or a vector past it was written");
+    rooms_intact();
+}
+
 void NAME(check_panels)(const subject *s)
 {
     const size_t nr = s->k->nr;
@@ -82,5 +105,9 @@ void NAME(check_panels)(const subject *s)
     for (size_t rows = 0; rows <= nr; ++rows) {
         for (size_t cols = 0; cols <= nr; ++cols)
             transpose(s, rows, cols, (rows + cols) % 2 * sizeof(real));
+        for (size_t cols = 0; cols <= 2 * nr + 1; ++cols) {
+            transpose_rows(s, rows, cols, cols + !cols);
+            transpose_rows(s, rows, cols, cols + PAD);
+        }
     }
 }
