@@ -189,7 +189,7 @@ def test_regression_is_in_the_targets_units(rng: np.random.Generator) -> None:
     X = rng.normal(size=(400, 3))
     y = 5_000 + 300 * X[:, 0] - 200 * X[:, 1] * X[:, 2]
     write("mine.csv", [*NAMES, "price"], [*X.T, y])
-    trained = bp("train", "mine.csv", "--target", "price", "--json")
+    trained = bp("train", "mine.csv", "--target", "price", "--dropout", "0", "--json")
     assert trained.code == 0, trained.err
     assert "'price' a quantity" in trained.out
     assert trained.json["test_r2"] > 0.95
@@ -284,7 +284,7 @@ def test_small_tables_have_more_epochs() -> None:
     assert Settings().fill(320).epochs == 100
     assert Settings(epochs=3).fill(320).epochs == 3
     assert Settings(optimizer="rprop").fill(320).epochs == 40
-    assert Settings().fill(320, regression=True).dropout == 0
+    assert Settings().fill(320, regression=True).dropout == 0.1
 
 
 # ---- ways to write a table ----------------------------------------------------------------------

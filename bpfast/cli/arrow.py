@@ -70,7 +70,8 @@ def read_csv(path: Path, header: bool | None, delimiter: str) -> Table:
 def read_parquet(path: Path) -> Table:
     """Return the table of a Parquet file."""
     try:
-        cells = parquet.read_table(path, use_threads=False)
+        with parquet.ParquetFile(path) as file:
+            cells = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file: {_first_line(error)}") from None
     columns = [

@@ -202,7 +202,10 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         help="first learning rate; it falls to 0 along a cosine (default: the optimizer's)",
     )
     parser.add_argument(
-        "--dropout", metavar="RATE", type=FRACTION, help="of hidden units (default: 0.2)"
+        "--dropout",
+        metavar="RATE",
+        type=FRACTION,
+        help="of hidden units (default: 0.2; quantities 0.1)",
     )
     parser.add_argument(
         "--l2", metavar="LAMBDA", type=NON_NEGATIVE, help="weight penalty (default: 0)"
