@@ -1,4 +1,4 @@
-"""Other libraries that tests compare bpfast with."""
+"""Other libraries: those that tests compare bpfast with, and those of its extras."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from command import Result, bp
 import bpfast
 from bpfast.cli import story
 from bpfast.cli.files import is_own_model
+from bpfast.cli.scores import commonest_mistakes
 from bpfast.cli.train import Settings
 from bpfast.datasets import load_fashion_mnist
 
@@ -124,7 +125,14 @@ def test_story_of_a_training(trained: tuple[Path, Result]) -> None:
     assert lines[2].endswith(f": {parameters:,} parameters")
     assert "adam" in lines[3]
     assert "seed 0" in lines[3]
-    assert lines[4].split() == ["epoch", *story.EpochTable.COLUMNS, "samples/s"]
+    assert lines[4].split() == [
+        "epoch",
+        "loss",
+        "val_loss",
+        "accuracy",
+        "val_accuracy",
+        "samples/s",
+    ]
     table = [line.split() for line in lines[5:18]]
     assert [int(row[0]) for row in table] == [*range(1, 11), 20, 30, 40]
     assert all(len(row) == 6 for row in table)
@@ -323,8 +331,8 @@ def test_rows_are_thinned_after_ten(epochs: int, later: list[int]) -> None:
 def test_commonest_mistakes() -> None:
     true = np.array([1, 1, 1, 2, 2, 3, 3, 4, 4])
     read = np.array([1, 7, 7, 2, 8, 8, 1, 4, 4])
-    assert story.commonest_mistakes(true, read) == [(1, 7, 2), (2, 8, 1), (3, 1, 1)]
-    assert story.commonest_mistakes(true, true) == []
+    assert commonest_mistakes(true, read) == [(1, 7, 2), (2, 8, 1), (3, 1, 1)]
+    assert commonest_mistakes(true, true) == []
 
 
 # ---- the accuracy it promises -------------------------------------------------------------------

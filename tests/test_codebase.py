@@ -35,8 +35,6 @@ OPTIONAL = [
     "matplotlib",
     "mpi4py",
     "onnx",
-    "pandas",
-    "polars",
     "pyarrow",
     "sklearn",
     "tensorboardX",

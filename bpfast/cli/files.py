@@ -60,8 +60,8 @@ def is_own_model(path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_atomically(path, text.encode("ascii"))
+    """Write a text file in UTF-8, whole or not at all."""
+    write_atomically(path, text.encode())
 
 
 def sha256(path: Path) -> str:

@@ -27,7 +27,10 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 #: What goes wrong with a user's files, data or machine. Anything else is a bug: a traceback.
 FAILURES: Final = (OSError, ValueError, ArithmeticError, MemoryError, RuntimeError, ImportError)
 
-DATA_HELP: Final = "digits (in the package), fashion-mnist, or a folder of IDX files"
+DATA_HELP: Final = (
+    "digits (in the package), fashion-mnist, a folder of IDX files, or a table: "
+    ".csv, .tsv, .parquet, .npy, .npz"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bpfast {bpfast.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    train = _command(commands, "train", "train a classifier, score it and save it")
+    train = _command(commands, "train", "train a network, score it and save it")
     train.add_argument("data", nargs="?", default="digits", help=f"{DATA_HELP} (default: digits)")
+    _add_table_flags(train)
+    _add_text_flags(train)
     _add_network_flags(train)
     train.add_argument("--threads", metavar="N", type=COUNT, help="default: chosen by the machine")
     train.add_argument("--out", metavar="FILE", help="model file (default: DATA.safetensors)")
@@ -74,22 +79,30 @@ def _parser() -> argparse.ArgumentParser:
     volume.add_argument("--verbose", action="store_true", help="a row for every epoch")
     volume.add_argument("--quiet", action="store_true", help="print nothing but what --json asks")
 
-    predict = _command(commands, "predict", "write the class of each row")
+    predict = _command(commands, "predict", "write what each row is predicted as")
     predict.add_argument("model", metavar="MODEL", help="a file that train wrote")
     predict.add_argument(
         "rows",
         metavar="ROWS",
-        help="a .npy or IDX file, or the test rows of digits or fashion-mnist",
+        help="a table with the columns that the model was trained on, in any order; for models of "
+        "images a .npy or IDX file, or the test rows of digits or fashion-mnist",
     )
-    predict.add_argument("--proba", action="store_true", help="probabilities, comma-separated")
+    predict.add_argument(
+        "--proba", action="store_true", help="the probability of each class, comma-separated"
+    )
+    _add_text_flags(predict)
     predict.add_argument("--out", metavar="FILE", help="text file (default: standard output)")
     _add_force(predict)
 
     evaluate = _command(commands, "evaluate", "score a model on test rows")
     evaluate.add_argument("model", metavar="MODEL", help="a file that train wrote")
     evaluate.add_argument(
-        "data", nargs="?", metavar="DATA", help=f"{DATA_HELP} (default: what it was trained on)"
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help=f"{DATA_HELP} (default: the images it was trained on)",
     )
+    _add_text_flags(evaluate)
     _add_json(evaluate)
 
     info = _command(commands, "info", "describe a model file")
@@ -119,6 +132,46 @@ def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_table_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says how to read the columns of a table."""
+    group = parser.add_argument_group("tables", "Columns are named, or counted from 0.")
+    group.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    group.add_argument(
+        "--task",
+        choices=("classification", "regression"),
+        help="default: classification of text, and of whole numbers of at most 20 different values",
+    )
+    group.add_argument(
+        "--one-hot", metavar="A,B", type=_names, help="columns whose values have an input each"
+    )
+    group.add_argument("--drop", metavar="A,B", type=_names, help="columns to leave out")
+    group.add_argument(
+        "--fill-missing",
+        action="store_true",
+        default=None,
+        help="put a column's mean where a number is missing (default: an error)",
+    )
+    group.add_argument(
+        "--test-share",
+        metavar="SHARE",
+        type=_percent,
+        help="of the rows, held out to score the model, in hundredths (default: 0.2)",
+    )
+
+
+def _add_text_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a CSV file is written; a model remembers it."""
+    group = parser.add_argument_group("CSV files")
+    group.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line holds names (default: it must look like that)",
+    )
+    group.add_argument(
+        "--delimiter", metavar="MARK", type=_mark, help="between cells (default: , or tab for .tsv)"
+    )
+
+
 def _add_network_flags(parser: argparse.ArgumentParser) -> None:
     """Add what shapes the network and its training; `train.Settings` holds the defaults."""
     parser.add_argument(
@@ -128,7 +181,10 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         help="units of each hidden layer, or none (default: 256,128)",
     )
     parser.add_argument(
-        "--epochs", metavar="N", type=COUNT, help="default: 40, or 15 from 10,000 rows on"
+        "--epochs",
+        metavar="N",
+        type=COUNT,
+        help="default: 40, or 15 from 10,000 rows on, and as many as make 1,000 steps",
     )
     parser.add_argument(
         "--batch-size",
@@ -146,7 +202,10 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         help="first learning rate; it falls to 0 along a cosine (default: the optimizer's)",
     )
     parser.add_argument(
-        "--dropout", metavar="RATE", type=FRACTION, help="of hidden units (default: 0.2)"
+        "--dropout",
+        metavar="RATE",
+        type=FRACTION,
+        help="of hidden units (default: 0.2; quantities 0.1)",
     )
     parser.add_argument(
         "--l2", metavar="LAMBDA", type=NON_NEGATIVE, help="weight penalty (default: 0)"
@@ -200,6 +259,27 @@ def _hidden(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers of 1 or more, such as 256,128, or none; got {text!r}"
         ) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read names of columns."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _percent(text: str) -> int:
+    """Read a share of rows, as percent."""
+    percent: float = 100 * FRACTION(text)
+    if not 1 <= percent <= 90 or abs(percent - round(percent)) > 1e-9:
+        raise argparse.ArgumentTypeError(f"expected 0.01, 0.02, ... or 0.9, got {text!r}")
+    return round(percent)
+
+
+def _mark(text: str) -> str:
+    """Read what separates cells."""
+    mark = "\t" if text == "\\t" else text
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in '"\r\n.+-':
+        raise argparse.ArgumentTypeError(f"expected one mark, such as ';' or '\\t', got {text!r}")
+    return mark
 
 
 def _workloads(text: str) -> list[str]:

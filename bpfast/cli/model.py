@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import bpfast as bp
-from bpfast.cli.data import Data
+from bpfast.cli.data import TABLE, Data
+from bpfast.cli.schema import Schema
 
 if TYPE_CHECKING:
     from bpfast.network import Network
@@ -25,18 +26,21 @@ class Model:
     ----------
     net : Network
         The network.
-    classes : ndarray of int64
-        The label of each output.
+    classes : ndarray of int64 or str
+        The label of each output; empty where the output is a quantity.
     source : str
         What data it was trained on (`Data.source`); empty when the file does not say.
     seed : int
         The seed of their split.
+    schema : Schema or None
+        The columns of the table that it was trained on.
     """
 
     net: Network
-    classes: NDArray[np.int64]
+    classes: NDArray[Any]
     source: str
     seed: int
+    schema: Schema | None = None
 
 
 def describe(data: Data, seed: int, settings: dict[str, object]) -> dict[str, str]:
@@ -49,6 +53,8 @@ def describe(data: Data, seed: int, settings: dict[str, object]) -> dict[str, st
     }
     if data.names:
         metadata["class_names"] = json.dumps(data.names)
+    if data.schema is not None:
+        metadata[TABLE] = data.schema.to_json()
     return metadata
 
 
@@ -63,15 +69,36 @@ def load_model(path: Path) -> Model:
     net = bp.load(path)
     metadata = net.metadata
     try:
-        classes = json.loads(metadata["classes"]) if "classes" in metadata else None
         seed = int(metadata.get("seed", "0"))
-        labels = None if classes is None else np.array(classes, dtype=np.int64)
-    except (ValueError, TypeError, OverflowError, RecursionError):
+        schema = Schema.from_json(metadata[TABLE]) if TABLE in metadata else None
+        classes = _labels(json.loads(metadata["classes"])) if "classes" in metadata else None
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError(f"{path}: its metadata are not those that bpfast train writes") from None
-    if labels is None:
-        labels = np.arange(net.outputs)
-    if labels.shape != (net.outputs,):
+    if classes is None:
+        classes = np.arange(net.outputs)
+    outputs = 1 if schema is not None and schema.regression else len(classes)
+    if outputs != net.outputs:
         raise ValueError(
-            f"{path}: {net.outputs} outputs, but its metadata name {labels.size} classes"
+            f"{path}: {net.outputs} outputs, but its metadata name {len(classes)} classes"
         )
-    return Model(net, labels, metadata.get("data", ""), seed)
+    if schema is not None and schema.inputs != net.inputs:
+        raise ValueError(
+            f"{path}: {net.inputs} inputs, but its metadata name columns for {schema.inputs}"
+        )
+    return Model(net, classes, metadata.get("data", ""), seed, schema)
+
+
+def _labels(values: object) -> NDArray[Any]:
+    """Return the labels of a file's metadata.
+
+    Raises
+    ------
+    TypeError, OverflowError
+        They are not all whole numbers, or all text.
+    """
+    if isinstance(values, list):
+        if all(isinstance(value, str) for value in values) and values:
+            return np.array(values)
+        if all(type(value) is int for value in values):
+            return np.array(values, np.int64)
+    raise TypeError("expected a list of whole numbers or of text")

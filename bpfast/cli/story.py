@@ -10,22 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 import bpfast
 from bpfast.callbacks import Callback
-from bpfast.cli.data import DIGITS, FASHION_MNIST, FOLDER, Data
+from bpfast.cli.data import DIGITS, FASHION_MNIST, FOLDER, TABLE, Data
 from bpfast.cli.files import sha256
 from bpfast.config import chosen_isa, thread_choice
 
 if TYPE_CHECKING:
+    from bpfast.cli.schema import Schema
     from bpfast.cli.train import Settings
 
 #: Epochs that each have a row; after them only every so many.
 FULL_ROWS: Final = 10
 _ROWS_AFTER: Final = 4  # at most, and the last
-_MISTAKES: Final = 3
 
 
 def say(*lines: str) -> None:
@@ -52,16 +49,24 @@ def data_line(data: Data) -> str:
     """Say how many rows there are, and how they are split."""
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     rows = sum(len(part.y) for part in parts.values())
-    sizes = ", ".join(f"{len(part.y):,} {name}" for name, part in parts.items())
-    shape = f"{rows:,} rows of {data.train.X.shape[1]:,} pixels in {len(data.classes):,} classes"
-    return f"{data.argument}: {shape}: {sizes}"
+    sizes = ", ".join(f"{len(part.y):,} {name}" for name, part in parts.items() if len(part.y))
+    classes = f"{len(data.classes):,} classes"
+    if data.schema is None:
+        shape = f"{data.train.X.shape[1]:,} pixels in {classes}"
+    else:
+        kind = "a quantity" if data.regression else f"of {classes}"
+        columns = _many(len(data.schema.features), "column")
+        shape = f"{columns}, {data.schema.target!r} {kind}"
+    return f"{data.argument}: {_many(rows, 'row')} of {shape}: {sizes}"
 
 
 def network_lines(parameters: int, data: Data, settings: Settings, seed: int) -> list[str]:
     """Say what is trained, and how."""
-    sizes = "-".join(map(str, (data.train.X.shape[1], *settings.hidden, len(data.classes))))
+    outputs = 1 if data.regression else len(data.classes)
+    sizes = "-".join(map(str, (data.train.X.shape[1], *settings.hidden, outputs)))
     traits = ["standardized inputs"] if settings.scale == "standard" else []
     traits += ["relu"] if settings.hidden else []
+    traits += ["standardized target"] if data.regression else []
     traits += [f"dropout {settings.dropout:g}"] if settings.dropout and settings.hidden else []
     traits += [f"l2 {settings.l2:g}"] if settings.l2 else []
     rate = (
@@ -74,50 +79,19 @@ def network_lines(parameters: int, data: Data, settings: Settings, seed: int) ->
     ]
 
 
-def score_lines(data: Data, predicted: NDArray[np.int64], scores: Mapping[str, float]) -> list[str]:
-    """Say how the test went: against guessing, and where it went wrong.
-
-    Parameters
-    ----------
-    data : Data
-        Its test rows are those predicted.
-    predicted : ndarray of int64, shape (rows,)
-        The model's labels.
-    scores : dict
-        ``accuracy`` and ``loss`` of the test rows.
-    """
-    right = int((predicted == data.test.y).sum())
-    guess, baseline = majority(data)
-    lines = [
-        f"test accuracy {scores['accuracy']:.4f} ({right:,} of {len(predicted):,} rows), "
-        f"loss {scores['loss']:.4f}; always guessing {_name(data, guess)!r}: {baseline:.4f}"
-    ]
-    mistakes = [
-        f"{_name(data, true)} read as {_name(data, read)}: "
-        f"{'once' if times == 1 else f'{times:,} times'}"
-        for true, read, times in commonest_mistakes(data.test.y, predicted)
-    ]
-    lines.append(f"commonest mistakes: {'; '.join(mistakes)}" if mistakes else "no mistakes")
-    return lines
-
-
-def majority(data: Data) -> tuple[int, float]:
-    """Return the commonest training label, and the test accuracy of always guessing it."""
-    labels, counts = np.unique(data.train.y, return_counts=True)
-    guess = int(labels[counts.argmax()])
-    return guess, float((data.test.y == guess).mean())
-
-
-def commonest_mistakes(
-    true: NDArray[np.int64], predicted: NDArray[np.int64]
-) -> list[tuple[int, int, int]]:
-    """Return the commonest pairs (label, label read instead, how often), the commonest first."""
-    wrong = true != predicted
-    pairs, counts = np.unique(
-        np.stack([true[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
+def schema_lines(schema: Schema) -> list[str]:
+    """Say which columns a model reads, and what it predicts."""
+    lines = [f"target: {schema.target} ({schema.task})"]
+    for feature in schema.features:
+        values = "" if feature.values is None else f", one-hot: {', '.join(feature.values)}"
+        fill = "" if feature.fill is None else f", {feature.fill:.9g} where missing"
+        lines.append(f"column: {feature.name}{values}{fill}")
+    if schema.dropped:
+        lines.append(f"columns left out: {', '.join(schema.dropped)}")
+    lines.append(
+        f"test share: {schema.test_percent / 100:g}, of the file of SHA-256 {schema.sha256}"
     )
-    order = np.argsort(-counts, kind="stable")[:_MISTAKES]
-    return [(int(pairs[i, 0]), int(pairs[i, 1]), int(counts[i])) for i in order]
+    return lines
 
 
 def file_line(path: Path) -> str:
@@ -128,8 +102,9 @@ def file_line(path: Path) -> str:
 def next_lines(data: Data, path: Path) -> list[str]:
     """Say what to do with the model, in a shell and in Python."""
     model = shlex.quote(str(path))
-    if data.source == FOLDER:
-        rows = f"evaluate {model} {shlex.quote(data.argument)}"
+    if data.source in (FOLDER, TABLE):
+        command = "evaluate" if data.source == FOLDER else "predict"
+        rows = f"{command} {model} {shlex.quote(data.argument)}"
         code = f"print(bp.load({json.dumps(str(path))}).summary())"
     else:
         rows = f"predict {model} {data.argument}"
@@ -163,14 +138,15 @@ class EpochTable(Callback):
         How many there will be.
     rows : int
         Training rows in each.
+    metric : str
+        What is shown beside the loss.
     every : bool, default False
         A row for every epoch.
     """
 
-    COLUMNS: Final = ("loss", "val_loss", "accuracy", "val_accuracy")
-
-    def __init__(self, epochs: int, rows: int, *, every: bool = False) -> None:
+    def __init__(self, epochs: int, rows: int, metric: str, *, every: bool = False) -> None:
         self.epochs, self.rows = epochs, rows
+        self.columns = ("loss", "val_loss", metric, f"val_{metric}")
         self._shown: Sequence[int] | set[int] = (
             range(1, epochs + 1) if every else shown_epochs(epochs)
         )
@@ -178,7 +154,7 @@ class EpochTable(Callback):
 
     def on_train_begin(self, logs: Mapping[str, float]) -> None:
         """Print the heads of the columns."""
-        heads = "".join(f"{name:>14}" for name in (*self.COLUMNS, "samples/s"))
+        heads = "".join(f"{name:>14}" for name in (*self.columns, "samples/s"))
         say(f"{'epoch':>5}{heads}")
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
@@ -186,7 +162,7 @@ class EpochTable(Callback):
         speed = self.rows / logs["seconds"]
         if epoch + 1 in self._shown:
             self._replace_live("")
-            numbers = "".join(f"{logs[name]:14.4f}" for name in self.COLUMNS)
+            numbers = "".join(f"{logs[name]:14.4f}" for name in self.columns)
             say(f"{epoch + 1:5d}{numbers}{speed:14,.0f}")
         else:
             self._replace_live(f"epoch {epoch + 1} of {self.epochs}, loss {logs['loss']:.4f}")
@@ -199,11 +175,6 @@ class EpochTable(Callback):
         """Write over the last line of the terminal."""
         if self._live:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _name(data: Data, label: int) -> str:
-    """Return what a label is called."""
-    return data.names[label] if 0 <= label < len(data.names) else str(label)
 
 
 def _many(count: int, noun: str) -> str:
