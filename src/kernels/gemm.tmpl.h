@@ -58,7 +58,7 @@ BP_INLINE void tile_end(real *c, vec acc[BP_MR][BP_NV], bool relu, int mr, int n
 
 /* What is touched after a product comes to the caches while it runs: some lines after each group of p,
  * as many as the core can have under way. */
-enum { BP_GROUP = 4, BP_SOON_LINES = BP_VL * sizeof(real) / 16 };
+enum { BP_GROUP = 4, BP_SOON_LINES = (BP_VL * sizeof(real) + 15) / 16 };
 typedef struct {
     const bp_ahead *list; /* ends with no bytes */
     const char *at, *end; /* in its first */
