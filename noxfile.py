@@ -4,6 +4,7 @@ lint       ruff, mypy, clang-format, cython-lint
 tests      the whole suite, with PyTorch and scikit-learn beside it
 tests_isa  the suite once for each instruction set that this CPU runs, the newest first
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
+fuzz       atheris on bpfast.load: `nox -s fuzz -- SECONDS FOLDER`
 bench      the benchmarks beside all peers, quickly: that they run, not how fast
 wheel      sdist -> wheel -> repaired wheel; tests where there is no compiler; its footprint
 
@@ -98,6 +99,22 @@ def sanitize(session: nox.Session) -> None:
     }
     # Findings are written past Python: pytest must not catch them in a file that dies with it.
     session.run("pytest", "--capture=sys", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Search for bytes that `bpfast.load` does not survive.
+
+    Takes the seconds, 1800 by default, and a folder to keep new inputs in, by default one of nox.
+    """
+    seconds, *rest = session.posargs or ["1800"]
+    folder = Path(rest[0] if rest else session.create_tmp()).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    session.install(*group("fuzz"))
+    session.install(".")
+    target = ROOT / "tests" / "fuzz" / "fuzz_load.py"
+    session.chdir(folder.parent)  # where libFuzzer leaves what it finds
+    session.run("python", str(target), str(folder), f"-max_total_time={seconds}")
 
 
 @nox.session
