@@ -7,6 +7,7 @@ tests_isa  the suite once for each instruction set that this CPU runs, the newes
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 serial     a build without OpenMP: its quick tests, and its bits beside those of a build with
 tsan       the threads under ThreadSanitizer; needs clang and its libomp
+fuzz       atheris on bpfast.load: `nox -s fuzz -- SECONDS FOLDER`
 bench      the benchmarks beside all peers, quickly: that they run, not how fast
 wheel      sdist -> wheel -> repaired wheel; tests where there is no compiler; its footprint
 
@@ -174,6 +175,22 @@ def tsan(session: nox.Session) -> None:
     check("clean", 0, "Archer detected OpenMP application with TSan")
     # Without Archer even the clean run is reported: it was there, and it was needed.
     check("clean", report, "data race", archer_on=False)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Search for bytes that `bpfast.load` does not survive.
+
+    Takes the seconds, 1800 by default, and a folder to keep new inputs in, by default one of nox.
+    """
+    seconds, *rest = session.posargs or ["1800"]
+    folder = Path(rest[0] if rest else session.create_tmp()).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    session.install(*group("fuzz"))
+    session.install(".")
+    target = ROOT / "tests" / "fuzz" / "fuzz_load.py"
+    session.chdir(folder.parent)  # where libFuzzer leaves what it finds
+    session.run("python", str(target), str(folder), f"-max_total_time={seconds}")
 
 
 @nox.session

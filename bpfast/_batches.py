@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core
+from bpfast._callable_run import call_loss
 from bpfast._data import as_inputs, as_rows, as_weights
 from bpfast.errors import ShapeError
 from bpfast.losses import Loss
@@ -71,9 +72,9 @@ class Batches:
         if not isinstance(loss, Loss):
             if sample_weight is not None:
                 raise ValueError("sample_weight needs a loss by name; weigh in your own")
-            value, slope = loss(y, self.forward(X, True))
+            value, slope = call_loss(loss, y, self.forward(X, True))
             self.backward(slope, False)
-            return float(value) + net._core.penalty()
+            return value + net._core.penalty()
         rows = as_rows(X, y, net.inputs, net.outputs, loss, net.dtype.itemsize)
         rows = rows.weighted(as_weights(rows, sample_weight, None, loss, net.outputs))
         value, penalty = self._run(len(rows), loss, rows.labels is not None).loss(rows.core())
@@ -84,8 +85,8 @@ class Batches:
         from bpfast import optimizers
 
         chosen = optimizers.get(optimizer)
-        self._net._set_optimizer(chosen)
         run = next(iter(self._runs.values()))[1] if self._runs else self._run(1, None)
+        self._net._set_optimizer(chosen)
         run.apply(chosen.learning_rate)
 
     def _run(self, rows: int, loss: Loss | None, labels: bool = False) -> _core.Run:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core
-from bpfast._data import Rows
+from bpfast._check import bad_type, check_real
+from bpfast._data import Rows, as_array
 from bpfast.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
 
 #: BP_STREAM_SHUFFLE of src/prim/prim.h: the same order as the core's own loop.
 _SHUFFLE = 1
+
+
+def call_loss(
+    loss: Callable[..., Any], target: Any, output: NDArray[Any]
+) -> tuple[float, NDArray[Any]]:
+    """Return the value and the gradient, of the output's dtype, that the user's function returns.
+
+    Raises
+    ------
+    TypeError, ShapeError
+        It returns something else.
+    """
+    found = loss(target, output)
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise bad_type("the loss's result", "(value, gradient)", found)
+    gradient = as_array("the loss's gradient", found[1])
+    if gradient.shape != output.shape:
+        raise ShapeError(
+            f"the loss's gradient must have shape {output.shape}, got {gradient.shape}"
+        )
+    with np.errstate(over="ignore"):  # what does not fit is infinite, and found to be
+        slope = np.require(gradient, output.dtype, ["C", "A"])
+    return check_real("the loss's value", found[0]), slope
 
 
 class CallableRun:
@@ -80,17 +104,14 @@ class CallableRun:
         x = self._rows.x[index]
         out = np.empty((len(x), self._net.outputs), self._net.dtype)
         self._run.forward(x, True, out)
-        value, gradient = self._loss(self._rows.target()[index], out)
-        slope = np.ascontiguousarray(gradient, self._net.dtype)
-        if slope.shape != out.shape:
-            raise ShapeError(f"loss must return a gradient of shape {out.shape}, got {slope.shape}")
+        value, slope = call_loss(self._loss, self._rows.target()[index], out)
         finite = np.isfinite(value) and np.isfinite(slope).all()
         if not finite and not self._ignore_faults:
             raise _core.Fault("not_finite", len(self._net.layers), batch, 0)
         self._run.backward(slope, False)
         self._run.apply(float(self._rates[batch if len(self._rates) > 1 else 0]))
         self._cursor["batch"] += 1
-        self._cursor["loss_sum"] += float(value) * len(x)
+        self._cursor["loss_sum"] += value * len(x)
         self._cursor["weight_sum"] += len(x)
 
     def unpack(self) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -32,6 +34,21 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple | dict | set):
         return f"{kind} of length {len(value)}"
     return f"an object of type {kind}"
+
+
+def one_line(error: BaseException) -> str:
+    """Write the message of another library's error on one line of at most 400 characters."""
+    text = str(error)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 400 else f"{text[:397]}..."
+
+
+def listed(names: Iterable[object]) -> str:
+    """Write the first five names, those that are no plain words as `show` does; "none" for none."""
+    words = [str(name) for name in names]
+    shown = [w if w.isprintable() and 0 < len(w) <= 60 else show(w) for w in words[:5]]
+    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+    return ", ".join(shown) + more if shown else "none"
 
 
 def bad_value(name: str, expected: str, value: object) -> ValueError:
@@ -93,11 +110,13 @@ def check_optional_positive(name: str, value: object) -> float | None:
 
 
 def check_int(name: str, value: object, low: int | None = None, high: int | None = None) -> int:
-    """Return `value` as an int within [low, high]; a float is refused, also 3.0."""
+    """Return `value` as an int within [low, high] that fits 64 bits; 3.0 is refused."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
+    if number is not None and number > sys.maxsize:
+        raise bad_value(name, f"an int of at most {sys.maxsize}", value)
     if number is not None and (low is None or low <= number) and (high is None or number <= high):
         return number
     expected = _range(
@@ -124,6 +143,18 @@ def check_bool(name: str, value: object) -> bool:
     raise bad_type(name, "True or False", value)
 
 
+def check_real(name: str, value: object) -> float:
+    """Return `value`, a number or a 0-d array, as a float that may be NaN or infinite."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise bad_type(name, "a number", value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise bad_value(name, "a number that fits a double", value) from None
+
+
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     """Return the string `value`, one of `choices`."""
     if isinstance(value, str) and value in choices:
@@ -139,6 +170,30 @@ def check_text(name: str, value: object) -> str:
     if not value:
         raise bad_value(name, "a string that is not empty", value)
     return str(value)
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return the path that a str or path-like object names."""
+    if not isinstance(value, str | os.PathLike):
+        raise bad_type(name, "a str or a path", value)
+    text = os.fspath(value)
+    if not isinstance(text, str):
+        raise bad_type(name, "a str or a path", text)
+    if "\0" in check_text(name, text):
+        raise bad_value(name, "a path without null characters", text)
+    return Path(text)
+
+
+def check_notes(name: str, value: object) -> dict[str, str]:
+    """Return a copy of a dict from str to str."""
+    if not isinstance(value, Mapping):
+        raise bad_type(name, "a dict of str to str", value)
+    for key, note in value.items():
+        if not isinstance(key, str):
+            raise bad_type(f"a key of {name}", "a str", key)
+        if not isinstance(note, str):
+            raise bad_type(f"{name}[{show(key)}]", "a str", note)
+    return dict(value)
 
 
 def check_callable(name: str, value: object, signature: str) -> Any:

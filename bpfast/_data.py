@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core
-from bpfast._check import bad_type, bad_value, show
+from bpfast._check import bad_type, bad_value, check_non_negative
 from bpfast.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def as_array(name: str, value: object) -> NDArray[Any]:
     array = value if type(value) is np.ndarray else _convert(name, value)
     if array.dtype in _SOURCES:
         return array
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise bad_type(name, "an array of numbers", value)
     if array.dtype.kind in "USO":
         hint = "; for class names use bpfast.sklearn's estimators" if name.startswith("y") else ""
         raise TypeError(f"{name} must be numeric, got dtype {array.dtype}{hint}")
@@ -98,7 +100,7 @@ def _convert(name: str, value: object) -> NDArray[Any]:
         raise ShapeError(f"{name} must be a rectangular array: {error}") from None
 
 
-def _check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
+def check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
     """Raise a ValueError that names the first element not finite in the network's dtype."""
     if array.dtype.kind != "f" or len(array) == 0:
         return
@@ -124,7 +126,7 @@ def as_inputs(
     if array.shape[1] != features:
         raise ShapeError(f"{name} must have {features} columns, got shape {array.shape}")
     if scan:
-        _check_finite(name, array, itemsize)
+        check_finite(name, array, itemsize)
     return array
 
 
@@ -164,7 +166,7 @@ def as_rows(
             labels = _as_labels(name_y, array, outputs)
     targets = None if labels is not None else _as_targets(name_y, array, outputs)
     if targets is not None:
-        _check_finite(name_y, targets, itemsize)
+        check_finite(name_y, targets, itemsize)
         _check_range(name_y, targets, loss)
     return Rows(x, targets, labels, None, streamed)
 
@@ -172,18 +174,20 @@ def as_rows(
 def _as_labels(name: str, array: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Return class labels 0 .. classes - 1 as contiguous int64."""
     flat = array.reshape(-1)
+    expected = f"class labels 0 to {classes - 1} for {classes} outputs"
     if flat.dtype.kind == "f":
         whole = np.isfinite(flat) & (flat == np.floor(flat))
         if not whole.all():
             row = int(np.argmin(whole))
             raise ValueError(f"{name} must hold whole class labels, got {flat[row]} at row {row}")
-    labels = np.ascontiguousarray(flat, dtype=np.int64)
+        inside = (flat >= 0) & (flat < classes)  # more would not fit an integer
+        if not inside.all():
+            row = int(np.argmin(inside))
+            raise ValueError(f"{name} must hold {expected}, got {flat[row]} at row {row}")
+    labels = np.require(flat, np.int64, ["C", "A"])
     row = _core.find_bad_label(labels, classes)
     if row < len(labels):
-        raise ValueError(
-            f"{name} must hold class labels 0 to {classes - 1} for {classes} outputs, "
-            f"got {flat[row]} at row {row}"
-        )
+        raise ValueError(f"{name} must hold {expected}, got {flat[row]} at row {row}")
     return labels
 
 
@@ -215,26 +219,36 @@ def _check_range(name: str, targets: NDArray[Any], loss: Loss | None) -> None:
 
 
 def as_weights(
-    rows: Rows, sample_weight: object, class_weight: object, loss: Loss | None, outputs: int
+    rows: Rows,
+    sample_weight: object,
+    class_weight: object,
+    loss: Loss | None,
+    outputs: int,
+    suffix: str = "",
 ) -> NDArray[np.float64] | None:
     """Return one weight a row, class weights included; None where all are 1."""
     weights: NDArray[np.float64] | None = None
+    name = f"sample_weight{suffix}"
     if sample_weight is not None:
-        given = as_array("sample_weight", sample_weight)
+        given = as_array(name, sample_weight)
         if given.shape != (len(rows),):
-            raise ShapeError(f"sample_weight must have shape ({len(rows)},), got {given.shape}")
-        weights = np.ascontiguousarray(given, dtype=np.float64)
+            raise ShapeError(f"{name} must have shape ({len(rows)},), got {given.shape}")
+        weights = np.require(given, np.float64, ["C", "A"])
         if not np.isfinite(weights).all() or weights.min() < 0:
             row = int(np.argmin(np.isfinite(weights) & (weights >= 0)))
             raise ValueError(
-                f"sample_weight must be finite and not negative, got {weights[row]} at row {row}"
+                f"{name} must be finite and not negative, got {weights[row]} at row {row}"
             )
-        if not weights.any():
-            raise ValueError("sample_weight must not be zero everywhere")
-    if class_weight is None:
-        return weights
-    by_class = _class_weights(rows, class_weight, loss, outputs)
-    return by_class if weights is None else weights * by_class
+    if class_weight is not None:
+        by_class = _class_weights(rows, class_weight, loss, outputs)
+        weights = by_class if weights is None else weights * by_class
+        name = "class_weight" if sample_weight is None else f"{name} times class_weight"
+    if weights is not None:
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not 0 < total < np.inf:
+            raise ValueError(f"{name} must have a finite sum above 0, got {total} over all rows")
+    return weights
 
 
 def _class_weights(
@@ -263,17 +277,10 @@ def _class_weights(
     if not isinstance(class_weight, Mapping):
         raise bad_type("class_weight", "a dict, 'balanced' or None", class_weight)
     for label, weight in class_weight.items():
-        if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+        whole = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+        if not whole or not 0 <= label < classes:
             raise bad_value("class_weight", f"a dict with keys 0 to {classes - 1}", label)
-        try:
-            value = float(weight)
-        except (TypeError, ValueError):
-            value = -1.0
-        if not 0 <= value < np.inf:
-            raise ValueError(
-                f"class_weight[{label}] must be finite and not negative, got {show(weight)}"
-            )
-        table[label] = value
+        table[label] = check_non_negative(f"class_weight[{label}]", weight)
     return table[labels]
 
 

@@ -132,7 +132,9 @@ class Fit:
         if (found.labels is None) != (rows.labels is None):
             raise ValueError("y_validation must be given as y is: both class labels, or both rows")
         weights = given[2] if len(given) == 3 else None
-        return rows, found.weighted(as_weights(found, weights, None, loss, net.outputs))
+        return rows, found.weighted(
+            as_weights(found, weights, None, loss, net.outputs, "_validation")
+        )
 
     def _check_resumed(self) -> None:
         """Raise when the fit to go on with had other rows, batches or callbacks."""
@@ -189,10 +191,16 @@ class Fit:
         net = self.net
         warn_of_symmetry(net)
         progress = net._progress.freeze() if self.resume and net._progress is not None else None
-        if isinstance(net.layers[0], Standardize) and not net._measured:
-            net._core.standardize(self.rows.x)
-            net._measured = True
-        net._set_optimizer(self.optimizer)
+        measures = isinstance(net.layers[0], Standardize) and not net._measured
+        before = net._buffers.copy()
+        try:
+            if measures:
+                net._core.standardize(self.rows.x)
+            net._set_optimizer(self.optimizer)
+        except BaseException:  # without memory for one, the other is undone
+            net._buffers[...] = before
+            raise
+        net._measured = net._measured or measures
         if progress is None and net._progress is not None and net._progress.cursor:
             counters = net._core.counters()  # an epoch was left unfinished: its order is used up
             net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
@@ -200,7 +208,7 @@ class Fit:
         net._metrics = list(self.scorer.builtin)
         net._batch_size = self.batch_size
         net.history = self.history
-        net._progress = None
+        net._progress = progress
         if self.schedule is not None:
             self.schedule.reset()
         return progress or Progress()
@@ -243,26 +251,41 @@ class Fit:
         if stop:
             return False, True, {}
         rates = self._rates(epoch)
-        finished = False
+        order = self.net._core.counters()["epoch"]
+        finished = ended = False
         self.run_.begin_epoch(rates, cursor)
         try:
             finished, stop = self._steps(deadline)
             if not finished:
                 return False, stop, {}
-            penalty, sums = self.run_.end_epoch()
+            logs = self._logs(*self.run_.end_epoch(), spread)
+            self._keep_progress(epoch + 1, {})
+            ended = True
         except _core.Fault as fault:
-            return self._fault(fault, epoch)
-        finally:
+            ended = True
             if not finished:
                 self._keep_progress(epoch, self.run_.cursor())
-        logs = self._logs(penalty, sums, spread)
+            return self._fault(fault, epoch)
+        finally:
+            if not ended:
+                self._leave(epoch, order)
         logs["learning_rate"] = float(rates[0])
         logs["seconds"] = time.perf_counter() - start
-        self._keep_progress(epoch + 1, {})
         if self.schedule is not None:
             self.schedule.on_epoch_end(epoch, logs)
         stop = self._call("on_epoch_end", epoch, logs) or stop
         return True, stop, logs
+
+    def _leave(self, epoch: int, order: int) -> None:
+        """Make the parameters current and note the place in the epoch.
+
+        An interruption may come at any moment, also just after the last batch or while the epoch is
+        summed up: then a resumed fit does so again.
+        """
+        self.run_.unpack()
+        counters = self.net._core.counters()
+        self.net._core.set_counters(counters["seed"], counters["step"], order)
+        self._keep_progress(epoch, self.run_.cursor())
 
     def _steps(self, deadline: float) -> tuple[bool, bool]:
         """Run the epoch's batches; return whether all were, and whether a callback said stop."""

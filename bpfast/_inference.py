@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, losses
+from bpfast._check import bad_type
 from bpfast._data import as_array, as_inputs, as_rows, as_weights
 from bpfast._score import Scorer
 from bpfast.errors import ShapeError
@@ -26,12 +27,14 @@ def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
         raise ShapeError(f"x must have shape ({net.inputs},), got {row.shape}")
     if out is None:
         out = np.empty(net.outputs, net.dtype)
-    else:
-        shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", type(out).__name__)
-        if shape != (net.outputs,) or dtype != net.dtype or not out.flags.c_contiguous:
-            raise ShapeError(
-                f"out must be contiguous {net.dtype} ({net.outputs},), got {dtype} {shape}"
-            )
+    elif type(out) is not np.ndarray:
+        raise bad_type("out", "a NumPy array", out)
+    elif out.shape != (net.outputs,) or out.dtype != net.dtype or not out.flags.c_contiguous:
+        raise ShapeError(
+            f"out must be contiguous {net.dtype} ({net.outputs},), got {out.dtype} {out.shape}"
+        )
+    elif not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
     net._core.predict(as_inputs(row[None], net.inputs, net.dtype.itemsize, "x"), out, 1)
     return out
 

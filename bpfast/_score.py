@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core, metrics
+from bpfast._callable_run import call_loss
+from bpfast._check import check_real
 from bpfast._data import Rows
 from bpfast.losses import Loss
 
@@ -89,7 +91,7 @@ class Scorer:
         """Return each output's weighted sum of squares about its mean, for r2."""
         if "r2" not in self.builtin:
             return None
-        targets = rows.target().astype(np.float64)
+        targets = rows.target().astype(np.float64, order="C")  # sums depend on the layout
         weights = np.ones(len(rows)) if rows.weights is None else rows.weights
         mean = (weights[:, None] * targets).sum(axis=0) / weights.sum()
         squares: NDArray[np.float64] = (weights[:, None] * (targets - mean) ** 2).sum(axis=0)
@@ -100,9 +102,12 @@ class Scorer:
         if not self.functions and isinstance(self.loss, Loss):
             return {}
         output = self.net.predict(rows.x)
-        values = {name: float(f(rows.target(), output)) for name, f in self.functions}
+        values = {
+            name: check_real(f"the metric {name}", f(rows.target(), output))
+            for name, f in self.functions
+        }
         if not isinstance(self.loss, Loss):
-            values["loss"] = float(self.loss(rows.target(), output)[0])
+            values["loss"] = call_loss(self.loss, rows.target(), output)[0]
         return values
 
     def evaluate(self, rows: Rows) -> dict[str, float]:

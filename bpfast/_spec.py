@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bpfast.optimizers import Optimizer
 
 
+#: Element types of weights and arithmetic.
+DTYPES = ("float32", "float64")
+
+
 def core_rule(optimizer: Optimizer) -> dict[str, Any]:
     """Return the core's rule for an optimizer: SGD and Adam each stand for several."""
     spec: dict[str, Any] = dict(optimizer.spec())

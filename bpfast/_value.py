@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
-from bpfast._check import bad_type, bad_value, check_text
+from bpfast._check import bad_type, bad_value, check_text, listed
 
 C = TypeVar("C", bound="Configurable")
 
@@ -59,8 +59,9 @@ class Configurable:
         unknown = [str(key) for key in given if key not in parameters]
         if unknown:
             expected = ", ".join(parameters) or "none"
-            got = ", ".join(unknown)
-            raise ValueError(f"{argument} {name!r} takes the arguments {expected}, got {got}")
+            raise ValueError(
+                f"{argument} {name!r} takes the arguments {expected}, got {listed(unknown)}"
+            )
         missing = [
             key
             for key, parameter in parameters.items()

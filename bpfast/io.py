@@ -4,15 +4,19 @@ A file holds the parameters by name (``0.kernel`` (inputs, outputs), ``0.bias``)
 a Standardize layer (``0.mean``, ``0.scale``), the optimizer's state
 (``optimizer.<slot>.<parameter>``), and under the one metadata key ``bpfast`` everything else. It
 has no time stamp: equal networks make equal files.
+
+A file is read tensor by tensor into the network, after all of its header was found to fit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,18 +24,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import losses, optimizers
-from bpfast._spec import core_rule, read_layers
-from bpfast.errors import ShapeError
-from bpfast.layers import from_config as layer_from_config
+from bpfast._check import bad_type, check_count, check_path, listed, one_line, show
+from bpfast._data import as_array, check_finite
+from bpfast._description import SCHEMA, STATE, Description, Tensors
+from bpfast._description import read as read_description
+from bpfast._spec import core_rule
 
 if TYPE_CHECKING:
     from bpfast.network import Network
 
-#: Metadata key, and the newest version of what stands under it that this code reads.
+#: The metadata key.
 KEY = "bpfast"
-SCHEMA = 1
-_STATE = "optimizer."
+#: Names of dtypes in safetensors files that are NumPy's too.
+_DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64"}
 
 
 class Matches(NamedTuple):
@@ -41,6 +46,9 @@ class Matches(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
     mismatched: list[str]
+
+
+# ---- a network as parts ------------------------------------------------------------------------
 
 
 def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -56,7 +64,7 @@ def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     for index, slot in enumerate(slots):
         state = np.empty_like(net.parameters)
         if net._core.read_state(index, state):
-            tensors |= {f"{_STATE}{slot}.{k}": v for k, v in net._views(state).items()}
+            tensors |= {f"{STATE}{slot}.{k}": v for k, v in net._views(state).items()}
     progress = None if net._progress is None else asdict(net._progress.freeze())
     description = {
         "schema": SCHEMA,
@@ -83,74 +91,65 @@ def from_parts(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         A part is missing, unknown, or of the wrong shape.
     """
-    from bpfast._fit import Progress
+    held = _Arrays(tensors)
+    found = read_description(description)
+    _fill(net, found, held, found.check(held), n_threads)
 
-    if description.get("schema") != SCHEMA:
-        raise ValueError(
-            f"schema must be {SCHEMA}, got {description.get('schema')!r}: newer bpfast?"
-        )
-    given = [layer_from_config(c, f"layers[{i}]") for i, c in enumerate(description["layers"])]
-    layers, inputs = read_layers(given, int(description["inputs"]))
-    counters = description["counters"]
-    net._setup(layers, inputs, description["dtype"], int(counters["seed"]), n_threads)
-    net._core.set_counters(int(counters["seed"]), int(counters["step"]), int(counters["epoch"]))
-    left = dict(tensors)
+
+class _Arrays(dict[str, NDArray[Any]]):
+    """Tensors in memory."""
+
+    def kind(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype's name and the shape."""
+        return self[name].dtype.name, self[name].shape
+
+
+def _fill(
+    net: Network, found: Description, tensors: Tensors, measured: bool, n_threads: int | None
+) -> None:
+    """Make the network and copy the tensors, which were checked, one at a time."""
+    net._setup(found.layers, found.inputs, found.dtype, found.seed, n_threads)
     for name, view in net.params.items():
-        _copy(view, left.pop(name, None), name)
-    first = net._names[0]
-    if f"{first}.mean" in left:
-        mean, scale = net._buffers.reshape(2, -1)
-        _copy(mean, left.pop(f"{first}.mean"), f"{first}.mean")
-        _copy(scale, left.pop(f"{first}.scale", None), f"{first}.scale")
+        view[...] = tensors[name]
+    if measured:
+        for view, name in zip(net._buffers.reshape(2, -1), found.statistics(), strict=True):
+            view[...] = tensors[name]
         net._measured = True
-    if description["optimizer"] is not None:
-        step = int(counters["step"])
-        optimizer = optimizers.get(description["optimizer"])
-        net._set_optimizer(optimizer)
-        for index, slot in enumerate(net._core.slot_names(str(core_rule(optimizer)["rule"]))):
+    if found.optimizer is not None:
+        net._set_optimizer(found.optimizer)
+        for index, slot in enumerate(found.slots):
             state = np.empty_like(net.parameters)
             for name, view in net._views(state).items():
-                key = f"{_STATE}{slot}.{name}"
-                _copy(view, left.pop(key, None), key)
+                view[...] = tensors[f"{STATE}{slot}.{name}"]
             net._core.write_state(index, state)
-        net._core.set_counters(int(counters["seed"]), step, int(counters["epoch"]))
-    if left:
-        raise ValueError(f"unexpected tensors: {', '.join(sorted(left)[:5])}")
-    loss = description["loss"]
-    known = None if loss is None else losses.get(loss)
-    net._loss = known if isinstance(known, losses.Loss) else None
-    net._metrics = [str(name) for name in description["metrics"]]
-    progress = description["progress"]
-    net._progress = None if progress is None else Progress(**progress)
-    net.metadata = {str(k): str(v) for k, v in description["metadata"].items()}
+    net._core.set_counters(found.seed, found.step, found.epoch)
+    net._loss, net._metrics = found.loss, found.metrics
+    net._progress, net.metadata = found.progress, found.metadata
 
 
-def _copy(view: NDArray[Any], values: NDArray[Any] | None, name: str) -> None:
-    """Copy one tensor, or say what is wrong with it."""
-    if values is None:
-        raise ValueError(f"tensor {name} is missing")
-    if values.shape != view.shape or values.dtype != view.dtype:
-        raise ShapeError(
-            f"tensor {name} must be {view.dtype} {view.shape}, got {values.dtype} {values.shape}"
-        )
-    view[...] = values
+# ---- writing -----------------------------------------------------------------------------------
 
 
-def save(net: Network, path: str | os.PathLike[str]) -> None:
-    """Write a model file: a temporary file beside it, flushed, then renamed over it."""
+def save(net: Network, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+    """Write a model file with these notes."""
     from safetensors.numpy import save as to_bytes
 
+    target = check_path("path", path)
     tensors, description = to_parts(net)
+    description["metadata"] = metadata
     text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    write_atomically(Path(path), to_bytes(tensors, {KEY: text}))
+    write_atomically(target, to_bytes(tensors, {KEY: text}))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file by its new content, whole or not at all, also when the machine stops."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
+        code = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(code, os.strerror(code), str(path))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".bpfast.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -177,8 +176,39 @@ def _mode_of_new_files() -> int:
     return 0o666 & ~mask
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return a safetensors file's tensors and metadata.
+# ---- reading -----------------------------------------------------------------------------------
+
+
+class _FileTensors:
+    """The tensors of an open safetensors file: each is read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._names = frozenset(file.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = self._file.get_tensor(name)
+        except (TypeError, AttributeError, ValueError):
+            dtype, shape = self.kind(name)
+            raise ValueError(f"tensor {show(name)} must fit NumPy, got {dtype} {shape}") from None
+        return array
+
+    def kind(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype's name, NumPy's where it has one, and the shape."""
+        part = self._file.get_slice(name)
+        return _DTYPES.get(part.get_dtype(), part.get_dtype()), tuple(part.get_shape())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[_FileTensors, dict[str, str]]]:
+    """Open a safetensors file and give its tensors and metadata.
 
     Raises
     ------
@@ -189,14 +219,50 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     """
     from safetensors import SafetensorError, safe_open
 
-    with Path(path).open("rb"):  # the library's own message does not name the file
-        pass
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except (SafetensorError, TypeError, AttributeError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a readable safetensors file: {error}") from None
+        _check_header(path)
+        file: Any = safe_open(path, framework="numpy")
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {one_line(error)}") from None
+    with file:
+        yield _FileTensors(file), dict(file.metadata() or {})
+
+
+def _check_header(path: Path) -> None:
+    """Raise where `path` is no plain file, or its header would take far more memory than the file.
+
+    What else is wrong with a header the library says. It maps the file, so opening a device or a
+    pipe could wait forever.
+    """
+    info = path.stat()
+    if stat.S_ISDIR(info.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(info.st_mode):
+        raise ValueError("it is a device, pipe or socket")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length <= min(info.st_size, _MOST_HEADER):
+            _check_values(file.read(length), info.st_size)
+
+
+#: The most bytes of a header that safetensors reads.
+_MOST_HEADER = 100_000_000
+#: Bytes in memory for each sign of a JSON text that stands for a value: an object (in a header: a
+#: tensor), a list, an element, half a string. Upper bounds, for CPython.
+_COSTS = {b"{": 512, b"[": 64, b",": 32, b'"': 32}
+_ALLOWANCE = 32 * 2**20
+
+
+def _check_values(text: bytes, size: int) -> None:
+    """Raise a ValueError when the values of a JSON text would take more than twice the file.
+
+    Numbers of a history take less, so that a network's own file always passes; a text of nothing
+    but ``[],[],`` takes twenty times its length.
+    """
+    cost = sum(text.count(sign) * each for sign, each in _COSTS.items())
+    most = 2 * size + _ALLOWANCE
+    if cost > most:
+        raise ValueError(f"its header must take at most {most} bytes in memory, got about {cost}")
 
 
 def load(path: str | os.PathLike[str], *, n_threads: int | None = None) -> Network:
@@ -212,20 +278,36 @@ def load(path: str | os.PathLike[str], *, n_threads: int | None = None) -> Netwo
     ------
     OSError
         The file cannot be read.
+    TypeError
+        An argument is not one of the above.
     ValueError
-        It is not a model file of bpfast, or it is damaged.
+        It is not a model file of bpfast, or it is damaged. No code from the file ever runs.
+    MemoryError
+        The network does not fit.
+
+    Notes
+    -----
+    Memory: the network, and one tensor at a time. The file must not be changed meanwhile, which
+    `Network.save` never does: it replaces whole files.
     """
     from bpfast.network import Network
 
-    tensors, metadata = read(path)
-    if KEY not in metadata:
-        raise ValueError(f"{os.fspath(path)} is not a model file of bpfast (no {KEY!r} metadata)")
+    source = check_path("path", path)
+    if n_threads is not None:
+        check_count("n_threads", n_threads)
     net = Network.__new__(Network)
-    try:
-        description = json.loads(metadata[KEY])
-        from_parts(tensors, description, net, n_threads)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
+    with _opened(source) as (tensors, metadata):
+        if KEY not in metadata:
+            raise ValueError(f"{source} is not a model file of bpfast (no {KEY!r} metadata)")
+        try:
+            _check_values(metadata[KEY].encode(), source.stat().st_size)
+            found = read_description(json.loads(metadata[KEY]))
+            measured = found.check(tensors)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{source} is damaged: {one_line(error)}") from None
+        except RecursionError:
+            raise ValueError(f"{source} is damaged: its description is nested too deeply") from None
+        _fill(net, found, tensors, measured, n_threads)
     return net
 
 
@@ -233,31 +315,58 @@ def load_weights(
     net: Network, src: str | os.PathLike[str] | Mapping[str, ArrayLike], *, strict: bool
 ) -> Matches:
     """Copy weights by name and shape; see `Network.load_weights`."""
-    given: Mapping[str, ArrayLike] = src if isinstance(src, Mapping) else read(src)[0]
+    if isinstance(src, Mapping):
+        return _copy_weights(net, src, strict)
+    if not isinstance(src, str | os.PathLike):
+        raise bad_type("src", "a path or a dict of arrays", src)
+    with _opened(check_path("src", src)) as (tensors, _):
+        return _copy_weights(net, tensors, strict)
+
+
+def _copy_weights(
+    net: Network, given: Mapping[str, ArrayLike] | _FileTensors, strict: bool
+) -> Matches:
+    """Find what matches, check all of it, then copy."""
+    sources = _sources(net, given)
+    found = Matches([], [], sorted(set(sources) - set(net.params)), [])
     arrays: dict[str, NDArray[Any]] = {}
-    for key, value in given.items():
-        name, _, role = key.rpartition(".")
-        if key.startswith(_STATE) or key in (f"{net._names[0]}.mean", f"{net._names[0]}.scale"):
-            continue  # not parameters: state and statistics stay the network's own
-        array = np.asarray(value)
-        arrays[f"{name}.kernel" if role == "weight" else key] = (
-            array.T if role == "weight" else array
-        )
-    found = Matches([], [], sorted(set(arrays) - set(net.params)), [])
     for name, view in net.params.items():
-        if name not in arrays:
+        if name not in sources:
             found.missing_keys.append(name)
-        elif arrays[name].shape != view.shape:
-            found.mismatched.append(f"{name}: {arrays[name].shape} for {view.shape}")
-        else:
-            found.matched.append(name)
+            continue
+        key = sources[name]
+        array = as_array(f"src[{key!r}]", given[key])
+        array = array.T if key.endswith(".weight") else array
+        if array.shape != view.shape:
+            found.mismatched.append(f"{name}: {array.shape} for {view.shape}")
+            continue
+        check_finite(f"src[{key!r}]", array, net.dtype.itemsize)
+        found.matched.append(name)
+        arrays[name] = array
     if strict and (found.missing_keys or found.unexpected_keys or found.mismatched):
         problems = [
-            f"{what} {', '.join(names[:5])}"
+            f"{what} {listed(names)}"
             for what, names in zip(("missing", "unexpected", "mismatched"), found[1:], strict=True)
             if names
         ]
         raise ValueError(f"src does not fit the network: {'; '.join(problems)}")
-    for name in found.matched:
-        net.params[name][...] = arrays[name]
+    for name, array in arrays.items():
+        net.params[name][...] = array
     return found
+
+
+def _sources(net: Network, given: Mapping[str, ArrayLike] | _FileTensors) -> dict[str, str]:
+    """Return the key of `given` for each parameter's name; ``name.weight`` stands for a kernel."""
+    first = net._names[0]
+    sources: dict[str, str] = {}
+    for key in given:
+        if not isinstance(key, str):
+            raise bad_type("a key of src", "a str", key)
+        if key.startswith(STATE) or key in (f"{first}.mean", f"{first}.scale"):
+            continue  # not parameters: state and statistics stay the network's own
+        layer, _, role = key.rpartition(".")
+        name = f"{layer}.kernel" if role == "weight" else key
+        if name in sources:
+            raise ValueError(f"src must have one of {name!r} and '{layer}.weight', got both")
+        sources[name] = key
+    return sources

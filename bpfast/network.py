@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from bpfast import _core, _describe, _inference, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights
-from bpfast._check import check_bool, check_choice, check_count, check_text
-from bpfast._data import as_inputs
-from bpfast._fit_lock import FitLock
-from bpfast._spec import core_rule, layer_names, read_layers, seed_of
+from bpfast._check import check_bool, check_choice, check_count, check_index, check_notes
+from bpfast._data import as_inputs, check_finite
+from bpfast._spec import DTYPES, core_rule, layer_names, read_layers, seed_of
 from bpfast.layers import Dense, Layer
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 LossLike = str | losses.Loss | Mapping[str, Any] | Callable[..., Any]
 MetricLike = str | Callable[..., float]
-
-#: Element types of weights and arithmetic.
-DTYPES = ("float32", "float64")
 
 
 class Network:
@@ -115,7 +111,7 @@ class Network:
         self._batch_size: int | None = None  # of the last fit
         self._progress: Progress | LiveProgress | None = None  # where an interrupted fit stands
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
-        self._lock = FitLock()
+        self._lock = _core.FitLock()
         self._batches = Batches(self)
         self._trainable = [layer.trainable for layer in layers]
 
@@ -254,8 +250,9 @@ class Network:
     def predict(self, X: ArrayLike) -> Array:
         """Return the last layer's output, (rows, outputs); any number of threads may call it."""
         self._lock.check_idle("predict")
-        x = as_inputs(X, self.inputs, self.dtype.itemsize)
-        out = np.empty((len(x), self.outputs), self.dtype)
+        x = as_inputs(X, self.inputs, self.dtype.itemsize, scan=False)
+        out = np.empty((len(x), self.outputs), self.dtype)  # the room first, then a look at X
+        check_finite("X", x, self.dtype.itemsize)
         if len(x):
             self._core.predict(x, out, *self._threads())
         return out
@@ -348,9 +345,8 @@ class Network:
         """Give the core its rule; the state continues while the class stays the same."""
         if optimizer is self._optimizer:
             return  # immutable: the core has its numbers
-        if self._optimizer is not None and type(self._optimizer) is not type(optimizer):
-            self._core.reset_optimizer()
-        self._core.set_optimizer(core_rule(optimizer))
+        anew = self._optimizer is not None and type(self._optimizer) is not type(optimizer)
+        self._core.set_optimizer(core_rule(optimizer), anew)
         self._optimizer = optimizer
 
     def reset_optimizer(self) -> None:
@@ -379,7 +375,8 @@ class Network:
         from bpfast import optimizers
 
         rule = str(core_rule(optimizers.get(optimizer))["rule"])
-        parts = self._core.memory(check_count("batch_size", batch_size), rows, rule)
+        size, count = check_count("batch_size", batch_size), check_index("rows", rows)
+        parts = self._core.memory(size, count, rule)
         return sum(parts.values())
 
     summary = _describe.summary
@@ -399,7 +396,7 @@ class Network:
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write everything to a safetensors file: weights, optimizer state, position, notes.
 
-        The file appears whole or not at all. `metadata` replaces the attribute first.
+        The file appears whole or not at all. `metadata` replaces the attribute.
 
         Raises
         ------
@@ -408,11 +405,9 @@ class Network:
         """
         from bpfast import io
 
-        if metadata is not None:
-            self.metadata = {
-                check_text("metadata", k): check_text("metadata", v) for k, v in metadata.items()
-            }
-        io.save(self, path)
+        notes = check_notes("metadata", self.metadata if metadata is None else metadata)
+        io.save(self, path, notes)
+        self.metadata = notes
 
     def load_weights(
         self, src: str | Path | Mapping[str, ArrayLike], *, strict: bool = True

@@ -11,7 +11,6 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from c_bpfast cimport *
@@ -99,18 +98,38 @@ def cos(double x):
     return bpfast_cos(x)
 
 
+def fail_allocation(size_t nth):
+    """Makes this thread's nth allocation in C from now on fail, once; 0: none. For tests.
+
+    Returns how many were left until the one that an earlier call had chosen.
+    """
+    return bpfast_fail_allocation(nth)
+
+
 include "arrays.pxi"
+include "lock.pxi"
+
+
+# Looked through in about 20 ms.
+cdef size_t SCAN_ELEMENTS = 1 << 25
 
 
 def find_bad_row(x, int itemsize):
     """First row with an element not finite in float32 (4) or float64 (8); the row count if none."""
     cdef Borrowed held = Borrowed(x)
     cdef bpfast_array array
-    cdef size_t rows = held.rows(), bad
+    cdef size_t rows = held.rows(), first = 0, bad, count
     held.describe(&array)
-    with nogil:
-        bad = bpfast_find_bad_row(&array, rows, itemsize)
-    return bad
+    while first < rows:  # signals are polled between pieces
+        count = min(rows - first, max(1, SCAN_ELEMENTS // max(1, array.cols)))
+        with nogil:
+            bad = bpfast_find_bad_row(&array, count, itemsize)
+        if bad < count:
+            return first + bad
+        first += count
+        array.data = <const char *>array.data + <ptrdiff_t>count * array.row_stride
+        PyErr_CheckSignals()
+    return rows
 
 
 def find_bad_label(labels, size_t classes):
@@ -156,29 +175,25 @@ cdef class Net:
         if isa is not None:
             encoded.append(isa.encode())
             isa_name = encoded[-1]
-        specs = <bpfast_layer *>calloc(len(layers) + 1, sizeof(bpfast_layer))
-        if specs == NULL:
-            raise MemoryError("layers")
-        try:
-            for i, spec in enumerate(layers):
-                encoded.append(spec["kind"].encode())
-                specs[i].kind = encoded[-1]
-                encoded.append(spec.get("activation", "identity").encode())
-                specs[i].activation = encoded[-1]
-                specs[i].units = spec.get("units", 0)
-                specs[i].use_bias = spec.get("use_bias", False)
-                specs[i].trainable = spec.get("trainable", True)
-                specs[i].non_negative = spec.get("non_negative", False)
-                specs[i].rate = spec.get("rate", spec.get("weight_dropout", 0.0))
-                specs[i].l1 = spec.get("l1", 0.0)
-                specs[i].l2 = spec.get("l2", 0.0)
-                specs[i].bias_l1 = spec.get("bias_l1", 0.0)
-                specs[i].bias_l2 = spec.get("bias_l2", 0.0)
-                specs[i].max_norm = spec.get("max_norm", 0.0)
-            status = bpfast_net_new(
-                &self.net, specs, len(layers), inputs, itemsize, isa_name, seed, &message)
-        finally:
-            free(specs)
+        room = bytearray((len(layers) + 1) * sizeof(bpfast_layer))  # zeroed
+        specs = <bpfast_layer *><char *>room
+        for i, spec in enumerate(layers):
+            encoded.append(spec["kind"].encode())
+            specs[i].kind = encoded[-1]
+            encoded.append(spec.get("activation", "identity").encode())
+            specs[i].activation = encoded[-1]
+            specs[i].units = spec.get("units", 0)
+            specs[i].use_bias = spec.get("use_bias", False)
+            specs[i].trainable = spec.get("trainable", True)
+            specs[i].non_negative = spec.get("non_negative", False)
+            specs[i].rate = spec.get("rate", spec.get("weight_dropout", 0.0))
+            specs[i].l1 = spec.get("l1", 0.0)
+            specs[i].l2 = spec.get("l2", 0.0)
+            specs[i].bias_l1 = spec.get("bias_l1", 0.0)
+            specs[i].bias_l2 = spec.get("bias_l2", 0.0)
+            specs[i].max_norm = spec.get("max_norm", 0.0)
+        status = bpfast_net_new(
+            &self.net, specs, len(layers), inputs, itemsize, isa_name, seed, &message)
         check(status, &message)
         self.info = bpfast_net_describe(self.net)
         self.dtype = "f" if itemsize == 4 else "d"
@@ -239,8 +254,8 @@ cdef class Net:
             status = bpfast_net_standardize(self.net, &array, rows, &message)
         check(status, &message)
 
-    def set_optimizer(self, dict spec):
-        """`spec` has "rule" and the numbers of bpfast_optimizer."""
+    def set_optimizer(self, dict spec, bint anew=False):
+        """`spec` has "rule" and the numbers of bpfast_optimizer; `anew` forgets the state."""
         cdef bpfast_optimizer o
         cdef bpfast_message message
         memset(&o, 0, sizeof(o))
@@ -259,7 +274,7 @@ cdef class Net:
         o.bias_correction = spec.get("bias_correction", False)
         o.clip_norm = spec.get("clip_norm", 0.0)
         o.clip_value = spec.get("clip_value", 0.0)
-        check(bpfast_net_set_optimizer(self.net, &o, &message), &message)
+        check(bpfast_net_set_optimizer(self.net, &o, anew, &message), &message)
 
     def reset_optimizer(self):
         bpfast_net_reset_optimizer(self.net)
@@ -363,12 +378,14 @@ cdef class Net:
 
     def plan_lines(self, size_t batch_size):
         cdef char text[256]
-        cdef size_t i = 0
+        cdef bpfast_message message
         out = []
-        while bpfast_net_plan_line(self.net, batch_size, i, text, sizeof(text)):
+        while True:
+            check(bpfast_net_plan_line(
+                self.net, batch_size, len(out), text, sizeof(text), &message), &message)
+            if text[0] == 0:
+                return out
             out.append(text.decode().rstrip())
-            i += 1
-        return out
 
 
 cdef dict _scores(const bpfast_scores *s):

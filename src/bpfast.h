@@ -129,9 +129,9 @@ typedef struct {
     double clip_norm, clip_value; /* 0: off */
 } bpfast_optimizer;
 
-/* Keeps the state when the rule's slots stay, else starts anew. */
+/* Keeps the state when the rule's slots stay, unless `anew`, else starts with a new one. */
 bpfast_status bpfast_net_set_optimizer(bpfast_net *net, const bpfast_optimizer *optimizer,
-                                       bpfast_message *message);
+                                       bool anew, bpfast_message *message);
 void bpfast_net_reset_optimizer(bpfast_net *net);
 size_t bpfast_optimizer_slots(size_t rule);
 const char *bpfast_optimizer_slot_names(size_t rule); /* comma-separated */
@@ -187,7 +187,7 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
                             const bpfast_cursor *cursor);
 /* Up to max_steps steps, stopping soon after `seconds`. *finished: the epoch has no more batches. */
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished);
-/* Makes parameters current again (also in mid-epoch). */
+/* Makes parameters current again (also in mid-epoch); does nothing where they are. */
 void bpfast_run_unpack(bpfast_run *run);
 bpfast_cursor bpfast_run_cursor(const bpfast_run *run);
 /* Penalty of the regularizers, scores of the validation data, and whether all weights are finite. */
@@ -260,9 +260,14 @@ bpfast_status bpfast_net_kernel_seconds(const bpfast_net *net, bpfast_kernel ker
                                         double *seconds, bpfast_message *message);
 
 /* ---- plan, as text ---- */
-/* One line on step `index` of the plan for this batch size; false past the end. */
-bool bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index, char *text,
-                          size_t size);
+/* One line on step `index` of the plan for this batch size; empty past the end. */
+bpfast_status bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index,
+                                   char *text, size_t size, bpfast_message *message);
+
+/* ---- for tests ---- */
+/* Makes the nth allocation of the calling thread from now on fail, once; 0: none. Returns how many
+ * were left until the one that an earlier call had chosen; 0 when that has failed. */
+size_t bpfast_fail_allocation(size_t nth);
 
 /* ---- random numbers and functions ---- */
 double bpfast_cos(double x); /* our own, for schedules: the same bits on every machine */

@@ -100,7 +100,7 @@ cdef extern from "bpfast.h" nogil:
         double clip_norm, clip_value
 
     bpfast_status bpfast_net_set_optimizer(
-        bpfast_net *net, const bpfast_optimizer *optimizer, bpfast_message *message
+        bpfast_net *net, const bpfast_optimizer *optimizer, c_bool anew, bpfast_message *message
     ) noexcept
     void bpfast_net_reset_optimizer(bpfast_net *net) noexcept
     size_t bpfast_optimizer_slots(size_t rule) noexcept
@@ -222,9 +222,12 @@ cdef extern from "bpfast.h" nogil:
         bpfast_message *message
     ) noexcept
 
-    c_bool bpfast_net_plan_line(
-        const bpfast_net *net, size_t batch_size, size_t index, char *text, size_t size
+    bpfast_status bpfast_net_plan_line(
+        const bpfast_net *net, size_t batch_size, size_t index, char *text, size_t size,
+        bpfast_message *message
     ) noexcept
+    size_t bpfast_fail_allocation(size_t nth) noexcept
+
     double bpfast_cos(double x) noexcept
 
     void bpfast_permutation(

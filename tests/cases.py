@@ -95,6 +95,15 @@ def sha256(net: bp.Network) -> str:
     return hashlib.sha256(net.parameters.tobytes()).hexdigest()
 
 
+def everything(net: bp.Network) -> tuple[object, ...]:
+    """All that a call could change: bits of tensors and state, counters, description, history."""
+    tensors, description = net.__getstate__()["tensors"], net.__getstate__()["description"]
+    bits = {name: array.tobytes() for name, array in tensors.items()}
+    record = None if net.history is None else net.history.get_state()["history"]
+    record = {k: v for k, v in (record or {}).items() if k != "seconds"}
+    return bits, net._buffers.tobytes(), repr(description), repr(record), net._lock.owner
+
+
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays are equal in dtype, shape and every bit."""
     return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())

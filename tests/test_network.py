@@ -255,7 +255,7 @@ def test_callable_loss_and_metric():
     gradient = net.gradients.copy()
     assert net.loss_and_gradient(X, y, loss=loss) == pytest.approx(known, rel=1e-6)
     assert net.gradients == pytest.approx(gradient, rel=1e-4, abs=1e-7)
-    with pytest.raises(bp.ShapeError, match=r"gradient of shape \(20, 3\), got \(3,\)"):
+    with pytest.raises(bp.ShapeError, match=r"gradient must have shape \(20, 3\), got \(3,\)"):
         net.fit(X, y, loss=lambda t, o: (0.0, np.zeros(3)))
 
 

@@ -106,6 +106,48 @@ def test_gradient_through_activation(activation, rng, seed):
         assert relative(g, gradients[name]) <= CLOSE, name
 
 
+#: A loss on logits, its targets where the logit is infinite, and whether it is then finite.
+INFINITE = [
+    ("cross_entropy", -np.inf, 0.0, True),
+    ("cross_entropy", -np.inf, 0.5, False),
+    ("binary_cross_entropy", -np.inf, 0.0, True),
+    ("binary_cross_entropy", np.inf, 1.0, True),
+    ("binary_cross_entropy", -np.inf, 1.0, False),
+    ("binary_cross_entropy", np.inf, 0.5, False),
+    ("binary_cross_entropy", -np.inf, 0.5, False),
+    ("binary_cross_entropy", np.inf, 0.0, False),
+    ("poisson", -np.inf, 0.0, True),
+    ("poisson", -np.inf, 2.0, False),
+]
+
+
+@pytest.mark.parametrize(("kind", "logit", "target", "finite"), INFINITE)
+@pytest.mark.parametrize("outputs", [3, 37])
+def test_an_infinite_logit_costs_nothing_where_it_is_right(kind, logit, target, finite, outputs):
+    """A bias of -inf rules a class out; what it says is certain, so the loss is 0 or infinite."""
+    net = bp.Network([outputs, outputs], rng=0, dtype="float64")
+    net.params["0.kernel"][...] = np.eye(outputs)
+    net.params["0.bias"][1] = logit
+    draw = np.random.default_rng(outputs)
+    x = draw.normal(size=(35, outputs))
+    y = draw.uniform(0.1, 0.4, size=x.shape)
+    y[:, 1] = target
+    z = np.where(np.arange(outputs) == 1, logit, x)
+    value, slope = losses.loss(kind, 0.0, z, y)
+    got = net.loss_and_gradient(x, y, loss=kind)
+    assert np.isfinite(value) == finite
+    assert got == pytest.approx(value, rel=1e-12)
+    assert net.evaluate(x, y, loss=kind)["loss"] == pytest.approx(value, rel=1e-12)
+    assert net.grads["0.kernel"] == pytest.approx(x.T @ slope, rel=1e-12, abs=1e-14)
+    if kind == "cross_entropy":  # the same by class labels
+        labels = draw.choice([0, 2], size=35)
+        onehot = losses.one_hot(labels, outputs)
+        value, _ = losses.loss(kind, 0.0, z, onehot)
+        assert net.loss_and_gradient(x, labels, loss=kind) == pytest.approx(value, rel=1e-12)
+        labels[3] = 1
+        assert net.loss_and_gradient(x, labels, loss=kind) == np.inf
+
+
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)
 def test_regularizer(regularizer, rng, seed):
     options = {"weight_regularizer": regularizer, "bias_regularizer": regularizer}

@@ -194,8 +194,12 @@ BP_ELEMENT_LOSS(quantile, 1)
 BP_INLINE void binary_cross_entropy_terms(vec z, vec t, vec smoothing, vec *value, vec *slope)
 {
     const vec target = v_fma(smoothing, v_sub(c_(0.5), t), t);
-    const vec tail = vm_log1p(vm_exp(v_neg(v_abs(z))));
-    *value = v_add(v_fnma(z, target, v_max(v_zero(), z)), tail);
+    const vec size = v_abs(z), tail = vm_log1p(vm_exp(v_neg(size)));
+    const vec sure = v_select(v_lt(v_zero(), z), c_(1), v_zero()); /* of an infinite z */
+    const vec limit = v_select(v_eq(target, sure), v_zero(), size);
+    vec line = v_fnma(z, target, v_max(v_zero(), z));
+    line = v_select(v_eq(size, c_(INFINITY)), limit, line);
+    *value = v_add(line, tail);
     *slope = v_sub(vm_sigmoid(z), target);
 }
 BP_ELEMENT_LOSS(binary_cross_entropy, 1)
@@ -205,7 +209,7 @@ BP_INLINE void poisson_terms(vec z, vec t, vec unused, vec *value, vec *slope)
 {
     const vec rate = vm_exp(z);
     (void)unused;
-    *value = v_fnma(t, z, rate);
+    *value = v_select(v_eq(t, v_zero()), rate, v_fnma(t, z, rate)); /* z may be -inf */
     *slope = v_sub(rate, t);
 }
 BP_ELEMENT_LOSS(poisson, 1)
@@ -221,6 +225,9 @@ BP_INLINE vec soft_target(const real *t, size_t i, size_t n, size_t label, vec k
     for (size_t l = 0; l < BP_VL; ++l) lane[l] = i + l == label ? (real)1 : (real)0;
     return v_fma(keep, v_load(lane), floor_);
 }
+
+/* t s, and 0 where the target is 0: a class that a logit of -inf rules out costs nothing. */
+BP_INLINE vec share_of(vec t, vec s) { return v_select(v_eq(t, v_zero()), v_zero(), v_mul(t, s)); }
 
 /* On logits: -sum t log softmax(z) = sum t (log(sum e^s) - s), s = z - max z; gradient
  * softmax(z) sum t - t. */
@@ -238,7 +245,7 @@ BP_INLINE double row_cross_entropy(real *dz, const real *z, const real *t, const
         const vec target = soft_target(t, i, n, label, keep, floor_);
         total[v] = v_add(total[v], keep_lanes(e, n - i));
         mass[v] = v_add(mass[v], keep_lanes(target, n - i));
-        inner[v] = v_add(inner[v], keep_lanes(v_mul(target, s), n - i));
+        inner[v] = v_add(inner[v], keep_lanes(share_of(target, s), n - i));
         if (dz) store_part(dz + i, e, n - i);
     }
     const real sum_e = fold(total), sum_t = fold(mass), sum_ts = fold(inner);
@@ -281,7 +288,7 @@ BP_INLINE void few_cross_entropy(double *losses, real *dz, const real *z, const 
         s[j] = v_sub(s[j], most);
         e[j] = vm_exp(s[j]);
         t[j] = v_fma(keep, t[j], floor_);
-        s[j] = v_mul(t[j], s[j]);
+        s[j] = share_of(t[j], s[j]);
     }
     const vec total = columns_fold(e, n), mass = columns_fold(t, n);
     v_store(log_e, vm_log(total));

@@ -36,8 +36,19 @@ typedef struct {
 
 static header *header_of(void *arena) { return (header *)arena - 1; }
 
+/* For tests: this many allocations of the calling thread until one fails; 0: none is made to. */
+static _Thread_local size_t fails_in;
+
+size_t bpfast_fail_allocation(size_t nth)
+{
+    const size_t left = fails_in;
+    fails_in = nth;
+    return left;
+}
+
 void *bp_arena_new(size_t size)
 {
+    if (fails_in > 0 && --fails_in == 0) return NULL;
     const size_t align = size >= BP_HUGE_PAGE ? BP_HUGE_PAGE : BP_ALIGN;
     if (size > PTRDIFF_MAX - 2 * (size_t)BP_HUGE_PAGE) return NULL;
     const size_t bytes = bp_round_up(bp_max(size, 1), BP_ALIGN) + align + sizeof(header);

@@ -248,9 +248,9 @@ static void start_state(bpfast_net *net)
 }
 
 bpfast_status bpfast_net_set_optimizer(bpfast_net *net, const bpfast_optimizer *optimizer,
-                                       bpfast_message *message)
+                                       bool anew, bpfast_message *message)
 {
-    const bool same = continues(net, optimizer->rule);
+    const bool same = !anew && continues(net, optimizer->rule);
     if (!same) {
         bp_layout layout = {0};
         void *state;

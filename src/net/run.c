@@ -264,6 +264,7 @@ void bp_run_pack(bpfast_run *run)
 void bpfast_run_unpack(bpfast_run *run)
 {
     void *kernel, *bias;
+    if (!run->packed) return;
     for (size_t i = 0; i < run->net->n_nodes; ++i) {
         if (run->net->nodes[i].op != &bp_op_dense) continue;
         parameters_of(run, i, &kernel, &bias);

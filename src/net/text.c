@@ -33,14 +33,12 @@ static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer
                    : "each tile to the optimizer while in cache");
 }
 
-bool bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index, char *text,
-                          size_t size)
+bpfast_status bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index,
+                                   char *text, size_t size, bpfast_message *message)
 {
     bp_plan plan;
-    bpfast_message message;
-    bool found = true;
-    if (bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, &message) != BPFAST_OK)
-        return false;
+    BP_TRY(bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, message));
+    *text = 0;
     if (index == 0) {
         snprintf(text, size, "%-8s  %zu rows x %zu inputs%s", "gather", batch_size, net->inputs,
                  net->standardizes ? ", standardised on the way" : "");
@@ -48,14 +46,10 @@ bool bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, size_t index
         step_text(net, &plan, index - 1, text, size);
     } else {
         size_t left = index - plan.n_steps - 1;
-        found = false;
-        for (size_t i = net->n_nodes; i-- > 0 && !found;) {
-            if (net->nodes[i].op != &bp_op_dense || !net->nodes[i].trainable || left-- > 0)
-                continue;
-            update_text(net, &plan, i, text, size);
-            found = true;
-        }
+        for (size_t i = net->n_nodes; i-- > 0 && *text == 0;)
+            if (net->nodes[i].op == &bp_op_dense && net->nodes[i].trainable && left-- == 0)
+                update_text(net, &plan, i, text, size);
     }
     bp_plan_free(&plan);
-    return found;
+    return BPFAST_OK;
 }

@@ -7,6 +7,11 @@ import numpy as np
 from reference.activations import sigmoid, softmax, softplus
 
 
+def share(t, z):
+    """t z, and 0 where t is 0: an infinite z costs nothing there."""
+    return np.where(t == 0, 0.0, t * np.where(t == 0, 0.0, z))
+
+
 def half_squared_error(z, t, _):
     return ((z - t) ** 2).sum(axis=1) / 2, z - t
 
@@ -35,17 +40,18 @@ def quantile(z, t, tau):
 def cross_entropy(z, t, smoothing):
     t = (1 - smoothing) * t + smoothing / z.shape[1]
     total = z.max(axis=1) + np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1))
-    value = (t * (total[:, None] - z)).sum(axis=1)
+    value = share(t, total[:, None] - z).sum(axis=1)
     return value, softmax(z) * t.sum(axis=1, keepdims=True) - t
 
 
 def binary_cross_entropy(z, t, smoothing):
     t = (1 - smoothing) * t + smoothing / 2
-    return (softplus(z) - z * t).mean(axis=1), (sigmoid(z) - t) / z.shape[1]
+    value = share(t, softplus(-z)) + share(1 - t, softplus(z))
+    return value.mean(axis=1), (sigmoid(z) - t) / z.shape[1]
 
 
 def poisson(z, t, _):
-    return (np.exp(z) - t * z).mean(axis=1), (np.exp(z) - t) / z.shape[1]
+    return (np.exp(z) - share(t, z)).mean(axis=1), (np.exp(z) - t) / z.shape[1]
 
 
 ROWS = {

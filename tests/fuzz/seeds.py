@@ -1,0 +1,53 @@
+"""Write the seeds of the corpus: small model files, one of each kind of content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import bpfast as bp
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def networks() -> dict[str, bp.Network]:
+    """The networks, by the name of their file."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    plain = bp.Network([3, 2], rng=0)
+    fitted = bp.Network(
+        [
+            bp.Standardize(),
+            bp.Dense(4, "tanh", name="hidden", weight_regularizer=bp.L2(1e-3)),
+            bp.Dropout(0.1),
+            bp.Dense(2, use_bias=False, weight_constraint="non_negative"),
+        ],
+        input_shape=3,
+        dtype="float64",
+        rng=0,
+    )
+    fitted.metadata = {"who": "seed"}
+    fitted.fit(X, y, loss="huber", metrics=["mae"], epochs=2, batch_size=4)
+    stopped = bp.Network([3, 2], rng=0)
+    stopped.fit(
+        X,
+        y,
+        loss="mse",
+        optimizer=bp.SGD(0.1, momentum=0.5),
+        metrics=["r2"],
+        epochs=2,
+        batch_size=4,
+        schedule=bp.schedules.ReduceOnPlateau("loss"),
+        callbacks=[
+            bp.EarlyStopping("loss"),
+            bp.LambdaCallback(on_batch_end=lambda batch, logs: batch == 1),
+        ],
+    )
+    return {"plain": plain, "fitted": fitted, "stopped": stopped}
+
+
+if __name__ == "__main__":
+    CORPUS.mkdir(exist_ok=True)
+    for name, net in networks().items():
+        net.save(CORPUS / f"{name}.safetensors")
