@@ -1,13 +1,16 @@
-"""Worst errors of the elementary functions, on a sample; tools/ulp_check.py takes all of float32.
+"""Worst errors of the elementary functions: a sample here, all of float32 in the committed results.
 
 The limits: float32 exp, log, erf 2 units in the last place, the others 4; float64 4.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import c_programs
+import cbuild
 import numpy as np
 import pytest
 import ulp_check
@@ -78,3 +81,33 @@ def test_a_wrong_result_is_seen(tmp_path: Path, programs: dict[tuple[str, str], 
         _, found = ulp_check.report(done.stdout)
         assert found["wrong"] == wrong
         assert worst - 1 <= found["worst_ulp"] <= worst
+
+
+# ---- what is published --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, dict[str, dict[str, float]]]:
+    return json.loads(ulp_check.RESULTS.read_text())
+
+
+def test_the_record_is_complete_and_within_the_limits(published) -> None:
+    for dtype, inputs in (("float32", 1 << 32), ("float64", ulp_check.POINTS)):
+        assert published[dtype].keys() == ulp_check.FUNCTIONS.keys()
+        for name, found in published[dtype].items():
+            assert found["inputs"] == inputs
+            assert found["wrong"] == 0
+            assert found["worst_ulp"] <= ulp_check.limit(dtype, name)
+
+
+@pytest.mark.parametrize("document", ["README.md", "src/kernels/vmath.h"])
+def test_documents_name_the_recorded_errors(document: str, published) -> None:
+    """Each function's worst errors, rounded up to two digits, in the document's table."""
+    text = (cbuild.ROOT / document).read_text()
+    for dtype in ("float32", "float64"):
+        line = re.search(rf"^.*\b{dtype}\b((?: +\|? *\d\.\d\d)+)", text, re.MULTILINE)
+        assert line, dtype
+        worst = {name: found["worst_ulp"] for name, found in published[dtype].items()}
+        worst["sin, cos"] = max(worst.pop("sin"), worst.pop("cos"))
+        expected = [f"{np.ceil(100 * error) / 100:.2f}" for error in worst.values()]
+        assert re.findall(r"\d\.\d\d", line[1]) == expected
