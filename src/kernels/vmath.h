@@ -8,8 +8,8 @@
  * float32: all 2^32 inputs, float64: 10^6 inputs a function):
  *
  *             exp   log   expm1  log1p  tanh  sigmoid  erf   erfc  sin, cos
- *   float32   1.49  1.47  1.71   1.90   2.54  2.56     1.84  3.44  2.48
- *   float64   1.56  0.87  1.86   1.35   2.67  2.43     2.81  2.98  1.51
+ *   float32   1.49  1.47  1.70   1.90   2.54  2.56     1.84  3.44  2.48
+ *   float64   1.49  0.81  1.80   1.03   2.48  2.42     2.46  2.85  1.46
  *
  * Without one (SSE2) they stay below 5, save that under flush-to-zero vm_erf gives x, not 1.128 x,
  * below 8 times the least normal number.
