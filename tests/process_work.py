@@ -105,9 +105,12 @@ class Training:
 
 def runtime() -> ctypes.CDLL:
     """The OpenMP runtime that the core is linked with."""
-    names = subprocess.run(["ldd", _core.__file__], capture_output=True, text=True).stdout
-    words = [w for w in names.split() if "gomp" in Path(w).name or "omp.so" in Path(w).name]
-    return ctypes.CDLL(str(Path(words[-1]).resolve()))
+    files = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    found = [name for name in files if "gomp" in Path(name).name or "omp.so" in Path(name).name]
+    packages = Path(_core.__file__).parents[1]  # a repaired wheel brings its own, as others do
+    own = [name for name in found if Path(name).parent == packages / "bpfast.libs"]
+    system = [name for name in found if not Path(name).is_relative_to(packages)]
+    return ctypes.CDLL((own or system)[0])
 
 
 def in_region(work: Callable[[int], None], n_threads: int = 2) -> None:

@@ -8,6 +8,8 @@
 #include "check_real.h"
 #include "digest.h"
 
+#include <string.h>
+
 #if CHECK_F64
 #define DTYPE "float64"
 #else
@@ -48,7 +50,7 @@ static void forward(const bp_kernels *k, size_t m, size_t depth, size_t n, bp_st
     for (size_t j = 0; j * k->nr < n; ++j)
         k->gemm_rows(panels[2] + j * a_stride, panels[0], panels[1] + j * b_stride,
                      start == BP_FROM_BIAS ? bias + j * k->nr : NULL, m, depth,
-                     bp_min(k->nr, n - j * k->nr), a_stride, start, relu);
+                     bp_min(k->nr, n - j * k->nr), a_stride, start, relu, NULL);
     k->unpack(d, panels[2], m, n, n, a_stride);
     results(d, m * n);
 }
@@ -68,6 +70,30 @@ static void gradient(const bp_kernels *k, size_t rows, size_t m, size_t n, bp_st
             k->unpack(d + i * n + j, panels[2], high, across, n, nr * nr);
         }
     }
+    results(d, rows * n);
+}
+
+/* d[m][n] = a[m][depth] b, with b as it is */
+static void few(const bp_kernels *k, size_t m, size_t depth, size_t n, const real *from)
+{
+    const size_t stride = m * k->nr;
+    k->pack(panels[0], a, m, depth, depth, stride);
+    k->pack(panels[2], c, m, n, n, stride);
+    k->gemm_few(panels[2], panels[0], b, from, m, depth, n, stride, stride);
+    k->unpack(d, panels[2], m, n, n, stride);
+    results(d, m * n);
+}
+
+/* d[rows][n] = a[m][rows]^T b[m][n], by rows of d */
+static void outer(const bp_kernels *k, size_t rows, size_t m, size_t n, bp_start start)
+{
+    const size_t nr = k->nr, stride = m * nr;
+    k->pack(panels[0], a, m, rows, rows, stride);
+    k->pack(panels[1], b, m, n, n, stride);
+    memcpy(d, c, rows * n * sizeof(real));
+    for (size_t i = 0; i < rows; i += nr)
+        k->gemm_outer(d + i * n, panels[0] + i / nr * stride, panels[1], m, bp_min(nr, rows - i), n,
+                      stride, start);
     results(d, rows * n);
 }
 
@@ -94,14 +120,27 @@ static void products(const bp_kernels *k)
         gradient(k, shapes[s][0], shapes[s][1], shapes[s][2], BP_FROM_ZERO);
         gradient(k, shapes[s][0], shapes[s][1], shapes[s][2], BP_FROM_C);
     }
-    NAMED("gemv", "") FOR_KINDS(what) for (size_t s = 0; s < N_SHAPES; ++s)
+    NAMED("gemm_few", "") FOR_KINDS(what) for (size_t s = 0; s < N_SHAPES; ++s)
     {
-        const size_t depth = shapes[s][1], n = shapes[s][2];
         fill_all(what);
-        for (int with = 0; with < 2; ++with) {
-            k->gemv(d, a, b, with ? bias : NULL, depth, n);
-            results(d, n);
+        few(k, shapes[s][0], shapes[s][1], shapes[s][2], NULL);
+        few(k, shapes[s][0], shapes[s][1], shapes[s][2], bias);
+    }
+    NAMED("gemm_outer", "") FOR_KINDS(what) for (size_t s = 0; s < N_SHAPES; ++s)
+    {
+        fill_all(what);
+        outer(k, shapes[s][0], shapes[s][1], shapes[s][2], BP_FROM_ZERO);
+        outer(k, shapes[s][0], shapes[s][1], shapes[s][2], BP_FROM_C);
+    }
+    NAMED("transpose", "") FOR_KINDS(what)
+    {
+        const size_t nr = k->nr, side = MOST_NR;
+        fill_all(what);
+        for (size_t i = 0; i < side; i += nr) {
+            k->transpose(panels[0], a + i * side, nr, side, side);
+            k->unpack(d + i, panels[0], side, nr, side, side * nr);
         }
+        results(d, side * side);
     }
     NAMED("transpose_block", "") FOR_KINDS(what)
     {
@@ -367,11 +406,11 @@ void NAME(print_exceptions)(const bp_kernels *k)
     const real more = (real)ldexp(1 + EPS, half);
     const double less = ldexp(1 - EPS, half);
     const real factor = (real)less;
-    real x[3] = {more, (real)INFINITY, (real)NAN}, y;
+    real x[3] = {more, (real)INFINITY, (real)NAN}, y[MOST_NR];
     k->scale(x, less, 1);
     printf(DTYPE " tiny product %a\n", (double)x[0]);
-    k->gemv(&y, &more, &factor, NULL, 1, 1);
-    printf(DTYPE " tiny multiply-add %a\n", (double)y);
+    k->gemm_few(y, &more, &factor, NULL, 1, 1, 1, k->nr, k->nr);
+    printf(DTYPE " tiny multiply-add %a\n", (double)y[0]);
     k->scale(x + 1, 0, 2);
     printf(DTYPE " new NaN %c\n", x[1] == x[1] ? '?' : signbit(x[1]) ? '-' : '+');
     printf(DTYPE " old NaN %c\n", x[2] == x[2] ? '?' : signbit(x[2]) ? '-' : '+');
