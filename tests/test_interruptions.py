@@ -1,6 +1,6 @@
 """Ctrl-C, SIGKILL and full disks at any moment: typed errors, sound networks, whole files.
 
-Each test has a short form; the long one, of 100 moments, is marked slow.
+Each test has a short form; the long one, of 100 moments, is marked long.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ import bpfast as bp
 PROMISE, PATIENCE = 0.2, 0.3
 
 moments = pytest.mark.parametrize(
-    "times", [6, pytest.param(100, marks=pytest.mark.slow)], ids=lambda n: f"{n} times"
+    "times",
+    [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.long])],
+    ids=lambda n: f"{n} times",
 )
 
 

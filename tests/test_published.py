@@ -31,6 +31,7 @@ def test_the_record_reaches_every_mark(published):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("hidden", [10, 100])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_fashion_mnist(published, activation: str, hidden: int) -> None:
