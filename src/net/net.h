@@ -43,7 +43,8 @@ typedef struct {
     bp_tune_phase phase;
     double seconds, best_step; /* of this phase; of one step with the best number */
     size_t steps;              /* of this phase */
-    double wait;               /* seconds before the next trial */
+    double wait;               /* seconds before the next trial, */
+    size_t wait_steps;         /* and steps */
     bool down;                 /* it tries fewer threads */
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * What a second thread costs differs tenfold between machines (two barriers, and every line of cache
- * that the other core wrote: 28 ns each on one Xeon) and from one second to the next, when other
+ * that the other core wrote: up to 28 ns each on one Xeon) and from one second to the next, when other
  * processes want the CPUs. So a run starts with a guess, and now and then a short trial with half or
  * twice the threads shows whether that is right:
  *
@@ -10,20 +10,28 @@
  *      50 ms and 200 steps     0.5 ms    1 ms    doubled after a lost trial, at most 2 s
  *
  * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
- * are shorter by BP_MARGIN; what threads need to wake up does not count.
+ * are shorter by BP_MARGIN; what threads need to wake up does not count. A run that begins with a team
+ * tries half of it after 2 ms: where others want the CPUs, a team's step takes a hundred times as long.
  */
 #include "run.h"
 
 #include <math.h>
 
-static const double BP_FIRST_WAIT = 50e-3, BP_LONGEST_WAIT = 2.0; /* seconds */
+static const double BP_EARLY_WAIT = 2e-3, BP_FIRST_WAIT = 50e-3,
+                    BP_LONGEST_WAIT = 2.0; /* seconds */
 static const double BP_WARM_UP = 0.5e-3, BP_TRIAL = 1e-3;
 static const double BP_MARGIN = 0.97;
-enum { BP_STEPS_BETWEEN = 200, BP_STEPS_OF_TRIAL = 3 };
+enum { BP_EARLY_STEPS = 8, BP_STEPS_BETWEEN = 200, BP_STEPS_OF_TRIAL = 3 };
 
 bp_tuner bp_tune_start(size_t most, size_t guess)
 {
-    return (bp_tuner){.most = most, .best = guess, .now = guess, .wait = BP_FIRST_WAIT};
+    const bool team = guess > 1;
+    return (bp_tuner){.most = most,
+                      .best = guess,
+                      .now = guess,
+                      .down = team,
+                      .wait = team ? BP_EARLY_WAIT : BP_FIRST_WAIT,
+                      .wait_steps = team ? BP_EARLY_STEPS : BP_STEPS_BETWEEN};
 }
 
 /* What to try next, up or down in turn; 0 when there is nothing else. */
@@ -50,8 +58,9 @@ static void judge(bp_tuner *t)
         t->wait = BP_FIRST_WAIT;
     } else {
         t->down = !t->down;
-        t->wait = fmin(2 * t->wait, BP_LONGEST_WAIT);
+        t->wait = fmin(fmax(2 * t->wait, BP_FIRST_WAIT), BP_LONGEST_WAIT);
     }
+    t->wait_steps = BP_STEPS_BETWEEN;
     enter(t, BP_TUNE_BEST, t->best);
 }
 
@@ -60,7 +69,7 @@ double bp_tune_seconds(const bp_tuner *t)
     if (t->most == 1) return INFINITY;
     if (t->phase != BP_TUNE_BEST) return BP_TRIAL;
     /* Long steps pass the wait before they are enough: not a region for each. */
-    const size_t missing = BP_STEPS_BETWEEN - bp_min(t->steps, BP_STEPS_BETWEEN);
+    const size_t missing = t->wait_steps - bp_min(t->steps, t->wait_steps);
     const double step = t->steps > 0 ? t->seconds / (double)t->steps : 0;
     return fmax(fmax(t->wait - t->seconds, (double)missing * step), BP_TRIAL);
 }
@@ -76,7 +85,7 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
     if (t->most == 1 || t->steps == 0) return;
     switch (t->phase) {
     case BP_TUNE_BEST:
-        if (t->seconds < t->wait || t->steps < BP_STEPS_BETWEEN) return;
+        if (t->seconds < t->wait || t->steps < t->wait_steps) return;
         t->best_step = t->seconds / (double)t->steps;
         enter(t, BP_TUNE_WARM, candidate(t));
         return;
