@@ -29,7 +29,7 @@ def sanitized_kernel_check(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [*toolchain.compiler, *SANITIZED, "-o", str(folder / "probe"), str(probe)]
     if subprocess.run(command, capture_output=True, env=cbuild.environment()).returncode != 0:
         c_programs.cannot_build(f"no {SANITIZED[0]} in this compiler")
-    return c_programs.build(folder, toolchain, options=SANITIZED)[0]
+    return c_programs.build(folder, toolchain, options=SANITIZED) / "kernel_check"
 
 
 @pytest.mark.parametrize("row", ROWS)
