@@ -15,7 +15,7 @@ import c_programs
 import cbuild
 import pytest
 
-SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g")
+SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g1")
 ROWS = cbuild.isa_rows(platform.machine().lower())
 
 
