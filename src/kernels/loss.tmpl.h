@@ -198,7 +198,7 @@ BP_INLINE void binary_cross_entropy_terms(vec z, vec t, vec smoothing, vec *valu
     const vec sure = v_select(v_lt(v_zero(), z), c_(1), v_zero()); /* of an infinite z */
     const vec limit = v_select(v_eq(target, sure), v_zero(), size);
     vec line = v_fnma(z, target, v_max(v_zero(), z));
-    line = v_select(v_eq(size, c_(INFINITY)), limit, line);
+    line = v_select(v_eq(size, c_((double)INFINITY)), limit, line);
     *value = v_add(line, tail);
     *slope = v_sub(vm_sigmoid(z), target);
 }

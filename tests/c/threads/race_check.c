@@ -97,7 +97,7 @@ static bpfast_net *new_net(const variant *v)
                                         .epsilon = 1e-8,
                                         .bias_correction = true,
                                         .clip_norm = v->clip_norm};
-    demand(bpfast_net_set_optimizer(net, &optimizer, &message) == BPFAST_OK, "no optimizer");
+    demand(bpfast_net_set_optimizer(net, &optimizer, false, &message) == BPFAST_OK, "no optimizer");
     return net;
 }
 
