@@ -6,7 +6,7 @@
 Two dense layers, width-width-width with relu between them: `loss_and_gradient`
 beside the same through OpenBLAS, with everything written in place; with --fit whole training steps
 of SGD with momentum. Prints NumPy's time over that of bpfast for each shape; exits with 1 when any
-is below 1. The whole list takes some three minutes; --record keeps it in results/.
+is below 1. The whole list takes some minutes; --record keeps it in results/.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """CSV and Parquet files, read with pyarrow: the one file that imports it.
 
-pyarrow and not pandas, which needs it for Parquet; not polars, which is as large, fills short rows
-of CSV without a word, and runs only on CPUs with AVX2.
+pyarrow reads both by itself and refuses rows of another length; pandas needs it for Parquet.
 """
 
 from __future__ import annotations
