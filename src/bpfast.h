@@ -73,19 +73,38 @@ size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize);
 size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes);
 
 /* ---- networks ---- */
+/* Of one row: height * width positions of `channels` values, channels last. A plain vector has one
+ * position, a sequence height 1. */
 typedef struct {
-    const char *kind;       /* a row of ops.inc */
-    size_t units;           /* dense */
-    const char *activation; /* dense */
-    bool use_bias, trainable, non_negative;
-    double rate; /* dropout; of weights for dense */
+    size_t height, width, channels;
+} bpfast_shape;
+
+enum { BPFAST_MOST_INPUTS = 2 };
+
+/* Layers stand in an order in which each comes after its inputs. */
+typedef struct {
+    const char *kind; /* a row of ops.inc */
+    /* Values: 0 is the network's input, i + 1 the output of layer i. */
+    size_t inputs[BPFAST_MOST_INPUTS], n_inputs;
+    size_t shares; /* 0, or 1 + the earlier layer whose parameters it uses */
+    bool tied;     /* its kernel is that layer's transposed, its bias its own */
+    size_t units;  /* dense, conv: columns of the kernel */
+    const char *activation; /* dense, conv, activation */
+    bool use_kernel, use_bias, trainable, non_negative;
+    double rate;              /* dropout; of weights for dense; deviation of noise */
+    double epsilon, momentum; /* normalisation */
+    size_t first, count;      /* slice: columns first .. first + count */
+    bpfast_shape shape;       /* reshape: of the output */
+    /* Of conv and pool, each (along height, along width); outside: before, after. */
+    size_t window[2], stride[2], dilation[2], outside_y[2], outside_x[2];
+    size_t groups; /* conv: of channels; window, input channels / groups, units is the kernel */
     double l1, l2, bias_l1, bias_l2;
     double max_norm; /* 0: none */
 } bpfast_layer;
 
 /* itemsize 4 or 8; isa NULL for the default. */
 bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_t n_layers,
-                             size_t inputs, size_t itemsize, const char *isa, uint64_t seed,
+                             bpfast_shape input, size_t itemsize, const char *isa, uint64_t seed,
                              bpfast_message *message);
 void bpfast_net_free(bpfast_net *net);
 
@@ -103,6 +122,12 @@ typedef struct {
 } bpfast_tensor;
 bool bpfast_net_tensor(const bpfast_net *net, size_t index,
                        bpfast_tensor *out); /* false past the end */
+typedef struct {
+    size_t layer, offset, size; /* in buffers */
+    size_t part;                /* standardize: mean, scale; batchnorm: running mean, variance */
+} bpfast_buffer;
+bool bpfast_net_buffer(const bpfast_net *net, size_t index,
+                       bpfast_buffer *out); /* false past the end */
 
 /* Whether a layer's parameters are trained; the gradients of one that is not are zero from here on.
  * Runs made before keep to what was set then. */

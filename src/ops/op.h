@@ -14,15 +14,32 @@ typedef struct bp_node bp_node;
 typedef struct bp_step bp_step;
 typedef struct bp_pass bp_pass;
 
-/* One step on rows row0 .. row0 + rows of the batch. */
+/* One step on rows row0 .. row0 + rows of the batch. In a matrix with several positions a row, those
+ * are its rows row0 * positions .. (row0 + rows) * positions. */
 typedef void bp_rows_fn(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows);
+/* What each thread computes once, into `own` of its pass, before a step runs on any of its rows. */
+typedef void bp_ready_fn(const bp_step *step, const bp_pass *pass);
+
+/* Sums over the batch are made of shards of so many rows, added in order: threads take whole shards. */
+enum { BP_SHARD_ROWS = 8 };
+BP_INLINE size_t bp_shards(size_t batch) { return bp_ceil_div(batch, BP_SHARD_ROWS); }
 
 typedef struct {
-    bp_rows_fn *forward; /* training; NULL: no step (its work is done elsewhere) */
-    bp_rows_fn *backward;
-    bp_rows_fn *infer;   /* NULL: does nothing at inference */
-    bool in_place_delta; /* the gradient of the input overwrites that of the output */
-    bool keeps_input;    /* a matrix of `out` columns beside the output: the pre-activation */
+    bp_rows_fn *forward; /* training; NULL: no step (its work is done elsewhere, or there is none) */
+    bp_rows_fn *backward; /* once for each input; NULL: the gradient passes as it is */
+    bp_rows_fn *infer;    /* NULL: does nothing at inference */
+    bp_ready_fn *ready, *ready_back, *ready_infer; /* before those, or NULL */
+    /* Steps that leave statistics of their shards in the matrix `sums`, before all threads meet and
+     * `ready` (`ready_back`) runs; NULL: nobody waits. */
+    bp_rows_fn *collect, *collect_back;
+    size_t sums;         /* rows that a shard has in `sums`, of y_cols columns */
+    bool partial;        /* backward leaves its shards' gradients of the parameters in `partial` */
+    size_t own;          /* elements of each thread that `ready` leaves for its step */
+    size_t scratch;      /* elements of each thread that a step needs while it runs */
+    bool in_place_delta; /* backward may write dx over dy */
+    bool adds;           /* backward knows BP_ADD */
+    bool reads_plain;    /* takes a plain input */
+    bool keeps_input;    /* a matrix like the output beside it: the pre-activation */
     bool keeps_mask;     /* bytes in the shape of the output */
 } bp_needs;
 
@@ -31,39 +48,93 @@ typedef struct {
     bp_needs (*needs)(const bp_node *node);
 } bp_op;
 
+/* Of one row: its matrix has height * width rows ("positions") and `channels` columns. */
+typedef struct {
+    size_t height, width, channels;
+} bp_shape;
+BP_INLINE size_t bp_positions(bp_shape s) { return s.height * s.width; }
+
+/* A window that slides over positions: of convolution and pooling. Outside is zero (of max: absent). */
+typedef struct {
+    size_t height, width, stride_y, stride_x, dilation_y, dilation_x;
+    size_t top, left; /* positions outside, before the first */
+    size_t groups;    /* of channels; those of depthwise convolution have one each */
+} bp_window;
+
+enum { BP_MOST_INPUTS = 2 };
+
 /* One layer with its sizes, as compiled. Everything is fixed before the first step. */
 struct bp_node {
     const bp_op *op;
-    size_t index;   /* among the layers; its random streams */
-    size_t in, out; /* columns */
+    size_t index;                   /* among the layers; its random streams */
+    size_t inputs[BP_MOST_INPUTS];  /* values: 0 is the network's input, i + 1 the output of node i */
+    size_t n_inputs;
+    bp_shape from[BP_MOST_INPUTS], to;
     size_t activation;
-    bool use_bias, trainable;
-    double rate; /* of dropout, on activations or weights */
+    double rate;      /* of dropout, on activations or weights; the deviation of noise */
+    double epsilon;   /* of normalisation */
+    double momentum;  /* of running statistics: the weight of the new value */
+    size_t first;     /* column of a slice; kind of a pool */
+    bp_window window;
+    bool trainable;
+
+    /* Parameters: a kernel [in][out] and a bias [out], either of which may belong to another node. A
+     * scale and a shift of normalisation are such a pair, with in 1. */
+    size_t in, out;
+    bool use_kernel, use_bias;
+    size_t owner;    /* of the kernel, and of the bias unless tied; itself as a rule */
+    bool tied;       /* uses the owner's kernel [out][in] transposed, with a bias of its own */
+    size_t next_use; /* the next node with the same owner, or 0 */
+    size_t param, bias_param; /* offsets in PARAM */
+    size_t state, bias_state; /* offsets in each state slot: kernel in block order; bias */
+    size_t buffer;            /* offset of its running statistics [2][out] in BUFFERS: mean, variance */
+    size_t n_buffers;
     double l1, l2, bias_l1, bias_l2, max_norm;
     bool non_negative;
-    size_t param; /* offset of the kernel [in][out] in PARAM; the bias [out] follows */
-    size_t state; /* offset in each state slot: kernel in block order, then bias */
-    int x, delta; /* buffers of a training plan: input, gradient at the pre-activation */
 };
 
-enum { BP_NONE = -1 };           /* no buffer */
-enum { BP_SKIP_ACTIVATION = 1 }; /* flag: the loss takes the pre-activation */
+enum { BP_NONE = -1 }; /* no buffer */
+enum {
+    BP_SKIP_ACTIVATION = 1, /* flag: the loss takes the pre-activation */
+    BP_ADD = 2,             /* backward: out += dx */
+    BP_PLAIN = 4,           /* the input is plain */
+    BP_WAITS = 8            /* the threads meet before its `ready` */
+};
 
+/* in, in2: matrices that forward reads, out: what it writes. backward reads dy in `in` and writes dx of
+ * input `which` to `out` (BP_NONE: nobody wants it), and dz, the gradient at a pre-activation, to `dz`,
+ * which may be `in`. */
 struct bp_step {
     bp_rows_fn *run;
+    bp_ready_fn *ready;
     const bp_node *node;
     const char *what;
-    int in, out, kept, mask; /* buffer ids */
+    int in, in2, out, dz, kept, mask;
+    size_t which;
     unsigned flags;
 };
 
+/* Where a node's matrices are, as ids of buffers. */
+typedef struct {
+    int x[BP_MOST_INPUTS], y;
+    int delta;   /* gradient at the pre-activation */
+    int sums;    /* row s * needs.sums + i is statistic i of shard s */
+    int partial; /* row s * (in + 1) + i is row i of shard s's gradient of the kernel; row in: bias */
+    size_t own;  /* offset in the thread's own memory, elements */
+} bp_place;
+
 /* What one thread's steps see. */
 struct bp_pass {
-    const bp_kernels *k;
+    const bp_kernels *k, *k64;
     const bp_panels *m;  /* by buffer id */
+    const bp_place *at;  /* by node index */
     const bp_weights *w; /* by node index: what products read */
-    void *scratch;       /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded */
+    void *buffers;       /* BUFFERS */
+    void *own;           /* of this thread, see needs.own */
+    void *scratch;       /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded; or more */
     uint64_t seed, step; /* of the random numbers */
+    size_t batch;        /* rows of the whole batch */
+    bool learns;         /* this thread updates running statistics */
 };
 enum { BP_SCRATCH_ROWS = 3 };
 
