@@ -45,6 +45,10 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    /* Sets `to`, and in, out, n_buffers where it has some, from the node's inputs and arguments; before,
+     * `to` is the first input's shape (or the one that was given) and `out` the units. Returns NULL, or
+     * what is wrong. NULL: the output has the input's shape, and there are no parameters. */
+    const char *(*shape)(bp_node *node);
     bp_needs (*needs)(const bp_node *node);
 } bp_op;
 
@@ -57,8 +61,8 @@ BP_INLINE size_t bp_positions(bp_shape s) { return s.height * s.width; }
 /* A window that slides over positions: of convolution and pooling. Outside is zero (of max: absent). */
 typedef struct {
     size_t height, width, stride_y, stride_x, dilation_y, dilation_x;
-    size_t top, left; /* positions outside, before the first */
-    size_t groups;    /* of channels; those of depthwise convolution have one each */
+    size_t top, bottom, left, right; /* positions outside */
+    size_t groups;                   /* of channels; those of depthwise convolution have one each */
 } bp_window;
 
 enum { BP_MOST_INPUTS = 2 };
@@ -74,7 +78,7 @@ struct bp_node {
     double rate;      /* of dropout, on activations or weights; the deviation of noise */
     double epsilon;   /* of normalisation */
     double momentum;  /* of running statistics: the weight of the new value */
-    size_t first;     /* column of a slice; kind of a pool */
+    size_t first, count; /* columns of a slice */
     bp_window window;
     bool trainable;
 
