@@ -45,10 +45,14 @@ class Batches:
         """Return the output of one batch."""
         net = self._net
         x = as_inputs(X, net.inputs, net.dtype.itemsize)
-        run = self._run(len(x), None)
         out = np.empty((len(x), net.outputs), net.dtype)
-        run.forward(x, training, out)
-        self._forwarded = (run, len(x)) if training else None
+        self._forwarded = None
+        if training:
+            run = self._run(len(x), None)
+            run.forward(x, out)
+            self._forwarded = (run, len(x))
+        elif len(x):
+            net._core.predict(x, out, *net._threads())
         return out
 
     def backward(self, dY: ArrayLike, accumulate: bool) -> Array:
