@@ -45,13 +45,15 @@ class Batches:
         """Return the output of one batch."""
         net = self._net
         x = as_inputs(X, net.inputs, net.dtype.itemsize)
+        if len(x) == 0:
+            raise ShapeError("X must have at least one row")
         out = np.empty((len(x), net.outputs), net.dtype)
         self._forwarded = None
         if training:
             run = self._run(len(x), None)
             run.forward(x, out)
             self._forwarded = (run, len(x))
-        elif len(x):
+        else:
             net._core.predict(x, out, *net._threads())
         return out
 
