@@ -86,10 +86,10 @@ typedef struct {
     const char *kind; /* a row of ops.inc */
     /* Values: 0 is the network's input, i + 1 the output of layer i. */
     size_t inputs[BPFAST_MOST_INPUTS], n_inputs;
-    size_t shares; /* 0, or 1 + the earlier layer whose parameters it uses */
-    bool tied;     /* its kernel is that layer's transposed, its bias its own */
-    size_t units;  /* dense, conv: columns of the kernel */
-    const char *activation; /* dense, conv, activation */
+    size_t shares;          /* 0, or 1 + the earlier layer whose parameters it uses */
+    bool tied;              /* its kernel is that layer's transposed, its bias its own */
+    size_t units;           /* dense, conv: columns of the kernel */
+    const char *activation; /* dense, conv, activation; NULL: identity */
     bool use_kernel, use_bias, trainable, non_negative;
     double rate;              /* dropout; of weights for dense; deviation of noise */
     double epsilon, momentum; /* normalisation */

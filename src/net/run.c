@@ -104,13 +104,10 @@ static void segment_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *
 static size_t row_parts(const bpfast_run *run, size_t rows, size_t size)
 {
     enum { ROWS = 16, MOST = 8, MOST_FAR = 2 };
-    const bpfast_net *net = run->net;
-    const bool images = bp_positions(net->input) > 1;
-    const size_t fit = bp_max(net->l2 / bp_max(run->plan.row_bytes, 1), 1);
-    const size_t cached = images ? bp_ceil_div(rows, size * bp_max(fit, run->plan.unit)) : 1;
-    if (size == 1) return bp_max(cached, 1);
-    const size_t helped = bp_min(rows / size / ROWS, run->far && !images ? MOST_FAR : MOST);
-    return bp_max(bp_max(helped, cached), 1);
+    const size_t cached = run->cached_rows ? bp_ceil_div(rows, size * run->cached_rows) : 1;
+    if (size == 1) return cached;
+    const size_t most = run->far && !run->cached_rows ? MOST_FAR : MOST;
+    return bp_max(bp_min(rows / size / ROWS, most), cached);
 }
 
 static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
@@ -122,8 +119,12 @@ static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass 
     for (size_t segment = 0; segment < plan->n_segments; ++segment) {
         size_t part;
         if (segment > 0) bp_team_wait(team, id);
-        bp_claimer c = bp_claim_open(run->claims, size, id, id * each, (id + 1) * each);
         bp_plan_ready(plan, pass, segment);
+        if (size * each == 1) {
+            segment_rows(run, batch, pass, segment, 0, rows);
+            continue;
+        }
+        bp_claimer c = bp_claim_open(run->claims, size, id, id * each, (id + 1) * each);
         while (bp_claim_next(&c, &part)) {
             const size_t row0 = bp_plan_part(plan, rows, size * each, part);
             const size_t end = bp_plan_part(plan, rows, size * each, part + 1);

@@ -20,8 +20,9 @@ struct bpfast_run {
     bpfast_config config;
     bp_objective objective;
     bool masks_weights, norm_clips;
-    bool far;       /* what a step updates does not fit into L2 */
-    size_t threads; /* the most; the tuner has those of the steps */
+    bool far;           /* what a step updates does not fit into L2 */
+    size_t cached_rows; /* as many rows of images as leave their matrices in L2; 0: vectors */
+    size_t threads;     /* the most; the tuner has those of the steps */
     bp_tuner tuner;
     bp_plan plan;
     const bp_plan *infer; /* of validation, on the run's packed weights */

@@ -104,6 +104,8 @@ static void place(bpfast_run *run, const parts *p)
     run->m = (bp_panels *)(base + p->table);
     bp_plan_bind(&run->plan, net->k, base + p->matrices, run->m);
     run->far = update_bytes(net) > net->l2;
+    if (bp_positions(net->input) > 1)
+        run->cached_rows = bp_max(run->plan.unit, net->l2 / bp_max(run->plan.row_bytes, 1));
     place_weights(run, base, p);
     run->own = base + p->own;
     run->own_size = p->own_size;

@@ -79,7 +79,8 @@ static bpfast_status read_layer(bpfast_net *net, const bpfast_layer *layer, size
                            index, node->inputs[i]);
         node->from[i] = bp_value_shape(net, node->inputs[i]);
     }
-    node->activation = bp_find_name(bp_activation_name, layer->activation);
+    node->activation = BP_ACT_identity;
+    if (layer->activation) node->activation = bp_find_name(bp_activation_name, layer->activation);
     if (node->activation == BP_N_ACTIVATIONS)
         return bp_fail(message, BPFAST_BAD_ARGUMENT, "layer %zu: unknown activation \"%s\"", index,
                        layer->activation);

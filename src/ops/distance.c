@@ -1,6 +1,7 @@
-/* distance.c - y = |a - b|, element by element: how a siamese network compares two halves of its
- * input (Bromley et al. 1993; Koch et al. 2015).
+/* distance.c - y = |a - b|, element by element: how a siamese network compares two inputs.
  * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Bromley et al. 1993; Koch et al. 2015.
  *
  *   backward   da = dy sign(a - b), db = -da, where sign(0) = 0
  */

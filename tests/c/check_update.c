@@ -169,6 +169,29 @@ static void maps_case(const subject *s, size_t n, size_t slack)
     s->k->add(x, other, n);
     same("x", x, want, n);
 
+    kernel_is("sum_of", "n slack");
+    BEGIN(n, slack);
+    s->k->sum_of(x, before, other, n);
+    same("x", x, want, n);
+
+    kernel_is("distance", "n slack");
+    BEGIN(n, slack);
+    for (size_t i = 0; i < n; ++i) {
+        const real d = before[i] - other[i];
+        want[i] = (real)fabs((double)d);
+    }
+    s->k->distance(x, before, other, n);
+    same_seen("x", x, want, n);
+
+    kernel_is("distance_grad", "n slack");
+    BEGIN(n, slack);
+    for (size_t i = 0; i < n; ++i) {
+        const real g = before[i];
+        want[i] = g > other[i] ? g : g < other[i] ? 0 - g : 0;
+    }
+    s->k->distance_grad(x, before, before, other, n);
+    same_seen("x", x, want, n);
+
     kernel_is("non_negative", "n slack");
     BEGIN(n, slack);
     memcpy(x, before, n * sizeof(real));

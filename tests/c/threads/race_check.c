@@ -15,7 +15,7 @@
 #include "bpfast.h"
 #include "prim/prim.h"
 
-enum { ROWS = 500, INPUTS = 40, OUTPUTS = 10, BATCH = 64, MOST_THREADS = 4 };
+enum { ROWS = 500, INPUTS = 40, HIDDEN = 96, OUTPUTS = 10, BATCH = 64, MOST_THREADS = 4 };
 
 static double inputs[ROWS * INPUTS];
 static int64_t labels[ROWS];
@@ -66,27 +66,39 @@ static const variant variants[] = {
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
+static bpfast_layer dense(size_t input, size_t units, const char *activation, double weight_dropout)
+{
+    return (bpfast_layer){.kind = "dense",
+                          .inputs = {input},
+                          .n_inputs = 1,
+                          .units = units,
+                          .activation = activation,
+                          .use_bias = true,
+                          .trainable = true,
+                          .rate = weight_dropout,
+                          .l2 = 1e-3};
+}
+
+static bpfast_layer shared(bpfast_layer layer, size_t with)
+{
+    layer.shares = with + 1;
+    return layer;
+}
+
 static bpfast_net *new_net(const variant *v)
 {
+    /* a layer beside its shortcut, which also shares its weights with the next one */
     const bpfast_layer layers[] = {
-        {.kind = "dense",
-         .units = 96,
-         .activation = "relu",
-         .use_bias = true,
-         .trainable = true,
-         .rate = v->weight_dropout,
-         .l2 = 1e-3},
-        {.kind = "dropout", .rate = 0.2, .trainable = true},
-        {.kind = "dense", .units = 50, .activation = "tanh", .use_bias = true, .trainable = true},
-        {.kind = "dense",
-         .units = OUTPUTS,
-         .activation = "identity",
-         .use_bias = true,
-         .trainable = true}};
+        dense(0, HIDDEN, "relu", v->weight_dropout),
+        {.kind = "dropout", .inputs = {1}, .n_inputs = 1, .rate = 0.2, .trainable = true},
+        dense(2, HIDDEN, "tanh", 0.0),
+        {.kind = "add", .inputs = {2, 3}, .n_inputs = 2, .trainable = true},
+        shared(dense(4, HIDDEN, "tanh", 0.0), 2),
+        dense(5, OUTPUTS, "identity", 0.0)};
     bpfast_message message;
     bpfast_net *net;
-    demand(bpfast_net_new(&net, layers, sizeof layers / sizeof *layers, INPUTS, 4, NULL, 3,
-                          &message) == BPFAST_OK,
+    demand(bpfast_net_new(&net, layers, sizeof layers / sizeof *layers,
+                          (bpfast_shape){1, 1, INPUTS}, 4, NULL, 3, &message) == BPFAST_OK,
            "no network");
     const bpfast_net_info info = bpfast_net_describe(net);
     bpfast_fill_random(info.parameters, info.n_parameters, 4, 1, 0.0, 0.1, 4, 2);
