@@ -180,6 +180,10 @@ void bp_loss_residuals(const bp_pass *pass, const bp_objective *objective,
                        const bp_targets *targets, bp_panels z, size_t cols, double *total,
                        size_t row0, size_t rows);
 
+/* layernorm.c: what its kind and rmsnorm.c share. */
+const char *bp_row_norm_shape(bp_node *node);
+bp_needs bp_row_norm_needs(const bp_node *node);
+
 /* dense.c: weight gradients, block by block. */
 typedef struct {
     size_t node, panel; /* column panel of the kernel */
