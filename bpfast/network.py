@@ -95,9 +95,9 @@ class Network:
         self.metadata: dict[str, str] = {}
         self.history: History | None = None
         self._names = layer_names(layers)
-        specs = [layer.spec() for layer in layers]
+        specs = [{**layer.spec(), "inputs": [i]} for i, layer in enumerate(layers)]
         isa = config.chosen_isa()
-        self._core = _core.Net(specs, inputs, self.dtype.itemsize, isa, seed)
+        self._core = _core.Net(specs, (1, 1, inputs), self.dtype.itemsize, isa, seed)
         self.outputs: int = self._core.outputs
         self.parameters: Array = np.asarray(self._core.parameters())
         self.gradients: Array = np.asarray(self._core.gradients())
