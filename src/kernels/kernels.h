@@ -19,6 +19,8 @@
 
 #include "common.h"
 
+enum { BP_MOST_NR = 32 }; /* of any row */
+
 enum {
 #define BP_ACTIVATION(name, saved) BP_ACT_##name,
 #include "activations.inc"
@@ -72,6 +74,19 @@ typedef struct {
     double parameter;     /* delta, tau, or label smoothing */
     size_t ld;            /* elements from row to row; with m > 1 all ld >= n of them are memory */
 } bp_loss_args;
+
+/* Normalisation of rows of n columns: y = (x - mean) / sqrt(mean of (x - mean)^2 + epsilon) gamma + beta. */
+typedef struct {
+    const void *gamma;   /* NR of each panel, gamma_stride apart; NULL: 1 */
+    size_t gamma_stride; /* elements */
+    const void *beta;    /* [n], padded to whole panels; NULL: 0 */
+    size_t n;
+    double epsilon;
+    bool centred; /* else 0 stands for the mean */
+} bp_row_norm;
+typedef struct {
+    size_t dx, partial, dy, x; /* elements from panel to panel */
+} bp_row_strides;
 
 /* Sixteen random words per call of four counters; see rng.tmpl.h. */
 typedef struct {
@@ -151,6 +166,7 @@ typedef struct bp_kernels {
     void (*non_negative)(void *w, size_t n);
     void (*fill)(void *x, double value, size_t n);
     void (*convert)(void *x, const double *values, size_t n); /* doubles, rounded */
+    void (*widen)(double *values, const void *x, size_t n);
 
     bp_loss_fn *loss[BP_N_LOSSES];
     size_t (*argmax)(const void *x, size_t n); /* the first of equals; NaN counts as largest */
@@ -169,11 +185,38 @@ typedef struct bp_kernels {
     void (*col_limit)(void *a, const void *squares, double limit,
                       size_t m); /* max-norm of a[m][NR] */
 
+    /* Of columns a[m][NR], whose rows are shards of `shard` rows, the last maybe fewer; m, shard > 0. */
+    /* stats[2s] = mean, stats[2s + 1] = sum of squared deviations from it, of shard s */
+    void (*col_stats)(void *stats, const void *x, size_t m, size_t shard);
+    /* The same of all rows, [NR] each, from the shards'. */
+    void (*merge_stats)(double *mean, double *m2, const void *stats, size_t m, size_t shard);
+    /* sums[2s] = factor * sum of dy (x - mean), sums[2s + 1] = sum of dy; mean, factor: [NR] */
+    void (*col_slopes)(void *sums, const void *dy, const void *x, const void *mean,
+                       const void *factor, size_t m, size_t shard);
+    void (*add_rows)(double *out, const void *a, size_t m, size_t n); /* out[n], rows in order */
+    /* y = (x - center) scale + shift of [m][NR]; in place. [NR]: center, shift are 0 where NULL */
+    void (*norm_columns)(void *y, const void *x, const void *center, const void *scale,
+                         const void *shift, size_t m);
+    /* dx = scale (dy - level - (x - center) slope); dx may be dy */
+    void (*norm_columns_back)(void *dx, const void *dy, const void *x, const void *center,
+                              const void *slope, const void *level, const void *scale, size_t m);
+    /* m rows across panels; y may be x. */
+    void (*norm_rows)(void *y, const void *x, size_t y_stride, size_t x_stride,
+                      const bp_row_norm *args, size_t m);
+    /* Its gradients: dx, which may be dy or NULL; and rows 0 and 1 of `partial`, or NULL: of gamma and
+     * beta, summed over these rows. m > 0. */
+    void (*norm_rows_back)(void *dx, void *partial, const void *dy, const void *x,
+                           const bp_row_strides *strides, const bp_row_norm *args, size_t m);
+
     /* mask[m][NR] = 1 where kept. Element (row, col) uses word col % 4 of counter (col / 4, row). */
     void (*mask_rows)(uint8_t *mask, const bp_rng_key *key, size_t row, size_t col, size_t m,
                       double rate);
     void (*mask_apply)(void *y, const void *x, const uint8_t *mask, double scale,
                        size_t n); /* in place */
+    /* y = x + deviation * normal of [m][NR], in place allowed. (row, col) draws from word pair
+     * col % 4 / 2 of the same counter; an even column the cosine's, an odd one the sine's. */
+    void (*noise_rows)(void *y, const void *x, const bp_rng_key *key, size_t row, size_t col,
+                       size_t m, double deviation);
 
     bp_gather_fn *gather[BP_N_SOURCES];
     /* Drawn in double: float32 rows hold NULL. */

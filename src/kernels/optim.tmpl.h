@@ -265,3 +265,9 @@ static void convert(void *x_, const double *values, size_t n)
     real *x = x_;
     for (size_t i = 0; i < n; ++i) x[i] = (real)values[i];
 }
+
+static void widen(double *values, const void *x_, size_t n)
+{
+    const real *x = x_;
+    for (size_t i = 0; i < n; ++i) values[i] = (double)x[i];
+}

@@ -54,20 +54,29 @@ static bool all_finite(const void *x_, size_t n)
     return !m_any(bad);
 }
 
+BP_INLINE vec fold_chains(const vec acc[BP_COL_CHAINS])
+{
+    return v_add(v_add(acc[0], acc[1]), v_add(acc[2], acc[3]));
+}
+
+/* One vector of columns of a[m][NR]. */
+BP_INLINE vec column_sum(const real *a, size_t m)
+{
+    vec acc[BP_COL_CHAINS];
+    size_t i = 0;
+    for (size_t c = 0; c < BP_COL_CHAINS; ++c) acc[c] = v_zero();
+    for (; i + BP_COL_CHAINS <= m; i += BP_COL_CHAINS)
+        for (size_t c = 0; c < BP_COL_CHAINS; ++c)
+            acc[c] = v_add(acc[c], v_load(a + (i + c) * BP_NR));
+    for (size_t c = 0; i < m; ++c, ++i) acc[c] = v_add(acc[c], v_load(a + i * BP_NR));
+    return fold_chains(acc);
+}
+
 static void col_sums(void *out_, const void *a_, size_t m)
 {
     real *out = out_;
     const real *a = a_;
-    for (size_t j = 0; j < BP_NR; j += BP_VL, out += BP_VL) {
-        vec acc[BP_COL_CHAINS];
-        size_t i = 0;
-        for (size_t c = 0; c < BP_COL_CHAINS; ++c) acc[c] = v_zero();
-        for (; i + BP_COL_CHAINS <= m; i += BP_COL_CHAINS)
-            for (size_t c = 0; c < BP_COL_CHAINS; ++c)
-                acc[c] = v_add(acc[c], v_load(a + (i + c) * BP_NR + j));
-        for (size_t c = 0; i < m; ++c, ++i) acc[c] = v_add(acc[c], v_load(a + i * BP_NR + j));
-        v_store(out, v_add(v_add(acc[0], acc[1]), v_add(acc[2], acc[3])));
-    }
+    for (size_t j = 0; j < BP_NR; j += BP_VL) v_store(out + j, column_sum(a + j, m));
 }
 
 static void col_squares(void *out_, const void *a_, size_t m)

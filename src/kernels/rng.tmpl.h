@@ -37,21 +37,29 @@ BP_INLINE void philox(philox_block *x, const bp_rng_key *key)
     }
 }
 
+/* Words for elements of rows of a panel from (row, col) on, four columns a counter: (col / 4, row). */
+BP_INLINE void philox_of_rows(philox_block *x, const bp_rng_key *key, size_t row, size_t col,
+                              size_t first)
+{
+    const size_t counters = BP_NR / 4;
+    for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+        x->word[0][i] = (uint32_t)(col / 4 + (first + i) % counters);
+        x->word[1][i] = (uint32_t)(row + (first + i) / counters);
+        x->word[2][i] = (uint32_t)key->step;
+        x->word[3][i] = key->stream;
+    }
+    philox(x, key);
+}
+
 static void mask_rows(uint8_t *mask, const bp_rng_key *key, size_t row, size_t col, size_t m,
                       double rate)
 {
     const uint64_t drop_below = (uint64_t)(rate * 4294967296.0); /* of 2^32 equally likely words */
-    const size_t counters = BP_NR / 4, total = m * counters;
+    const size_t total = m * (BP_NR / 4);
     for (size_t first = 0; first < total; first += BP_PHILOX_WIDE) {
         const size_t count = bp_min(BP_PHILOX_WIDE, total - first);
         philox_block x;
-        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
-            x.word[0][i] = (uint32_t)(col / 4 + (first + i) % counters);
-            x.word[1][i] = (uint32_t)(row + (first + i) / counters);
-            x.word[2][i] = (uint32_t)key->step;
-            x.word[3][i] = key->stream;
-        }
-        philox(&x, key);
+        philox_of_rows(&x, key, row, col, first);
         for (size_t i = 0; i < count; ++i)
             for (size_t w = 0; w < 4; ++w) mask[(first + i) * 4 + w] = x.word[w][i] >= drop_below;
     }
@@ -63,6 +71,53 @@ static void mask_apply(void *y_, const void *x_, const uint8_t *mask, double fac
     real *y = y_;
     const real *x = x_, f = (real)factor;
     for (size_t i = 0; i < n; ++i) y[i] = mask[i] ? x[i] * f : (real)0;
+}
+
+/* Box & Muller 1958: r cos a, r sin a from two words each, of which 24 bits are used in both dtypes:
+ * r^2 = -2 log((n + 1) / 2^24) <= 33.3, a = 2 pi n' / 2^24. The noise of the two differs by rounding. */
+BP_INLINE void normal_block(real *out, const philox_block *x)
+{
+    enum { DROPPED_BITS = 8 };
+    real radius[2][BP_PHILOX_WIDE], angle[2][BP_PHILOX_WIDE];
+    for (size_t p = 0; p < 2; ++p) {
+        for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+            radius[p][i] = (real)((int32_t)(x->word[2 * p][i] >> DROPPED_BITS) + 1);
+            angle[p][i] = (real)(int32_t)(x->word[2 * p + 1][i] >> DROPPED_BITS);
+        }
+        for (size_t i = 0; i < BP_PHILOX_WIDE; i += BP_VL) {
+            const vec u = v_mul(v_load(radius[p] + i), v_set1((real)0x1p-24));
+            const vec turn = v_set1((real)(6.283185307179586476925 * 0x1p-24));
+            const vec r = v_sqrt(v_mul(v_set1(-2), vm_log(u)));
+            vec s, c;
+            vm_sincos(v_mul(v_load(angle[p] + i), turn), &s, &c);
+            v_store(radius[p] + i, v_mul(r, c));
+            v_store(angle[p] + i, v_mul(r, s));
+        }
+    }
+    for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
+        for (size_t p = 0; p < 2; ++p) {
+            out[4 * i + 2 * p] = radius[p][i];
+            out[4 * i + 2 * p + 1] = angle[p][i];
+        }
+    }
+}
+
+static void noise_rows(void *y_, const void *x_, const bp_rng_key *key, size_t row, size_t col,
+                       size_t m, double deviation)
+{
+    real *y = y_;
+    const real *x = x_;
+    const vec factor = v_set1((real)deviation);
+    const size_t total = m * (BP_NR / 4);
+    for (size_t first = 0; first < total; first += BP_PHILOX_WIDE) {
+        const size_t n = 4 * bp_min(BP_PHILOX_WIDE, total - first); /* whole vectors: NR is */
+        philox_block words;
+        real draw[4 * BP_PHILOX_WIDE];
+        philox_of_rows(&words, key, row, col, first);
+        normal_block(draw, &words);
+        for (size_t e = 0; e < n; e += BP_VL)
+            v_store(y + 4 * first + e, v_fma(v_load(draw + e), factor, v_load(x + 4 * first + e)));
+    }
 }
 
 #if BP_F64

@@ -24,12 +24,15 @@ enum { BP_NV = 2, BP_MR = 8 }; /* 16 of 32 */
 enum { BP_NV = 2, BP_MR = 6 }; /* 12 of 16 */
 #endif
 enum { BP_NR = BP_NV * BP_VL };
+_Static_assert((int)BP_NR <= (int)BP_MOST_NR, "enlarge BP_MOST_NR");
 
 #include "gemm.tmpl.h"
 #include "few.tmpl.h"
 #include "reduce.tmpl.h"
 #include "activations.tmpl.h"
 #include "loss.tmpl.h"
+#include "norm.tmpl.h"
+#include "rownorm.tmpl.h"
 #include "optim.tmpl.h"
 #include "rng.tmpl.h"
 #include "gather.tmpl.h"
@@ -80,6 +83,7 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .non_negative = non_negative,
     .fill = fill,
     .convert = convert,
+    .widen = widen,
 #define BP_LOSS(name, fused, labels) .loss[BP_LOSS_##name] = loss_##name,
 #include "losses.inc"
 #undef BP_LOSS
@@ -94,8 +98,17 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .col_sums = col_sums,
     .col_squares = col_squares,
     .col_limit = col_limit,
+    .col_stats = col_stats,
+    .merge_stats = merge_stats,
+    .col_slopes = col_slopes,
+    .add_rows = add_rows,
+    .norm_columns = norm_columns,
+    .norm_columns_back = norm_columns_back,
+    .norm_rows = norm_rows,
+    .norm_rows_back = norm_rows_back,
     .mask_rows = mask_rows,
     .mask_apply = mask_apply,
+    .noise_rows = noise_rows,
 #define BP_SOURCE(name, ctype, mid, value) .gather[BP_SOURCE_##name] = gather_##name,
 #include "sources.inc"
 #undef BP_SOURCE

@@ -186,6 +186,10 @@ void bp_loss_residuals(const bp_pass *pass, const bp_objective *objective,
                        const bp_targets *targets, bp_panels z, size_t cols, double *total,
                        size_t row0, size_t rows);
 
+/* layernorm.c: what its kind and rmsnorm.c share. */
+const char *bp_row_norm_shape(bp_node *node);
+bp_needs bp_row_norm_needs(const bp_node *node);
+
 /* move.c: steps that the planner adds, on matrices of step->shape. */
 bp_rows_fn bp_move_spread; /* a plain input to panels */
 bp_rows_fn bp_move_copy;

@@ -134,7 +134,8 @@ enum {
     BP_STREAM_USER = 2,
     BP_STREAM_INIT = 0x10000,
     BP_STREAM_DROPOUT = 0x20000,
-    BP_STREAM_WEIGHT_DROPOUT = 0x30000
+    BP_STREAM_WEIGHT_DROPOUT = 0x30000,
+    BP_STREAM_NOISE = 0x40000
 };
 void bp_permutation(int64_t *out, size_t n, uint64_t seed, uint32_t stream, uint64_t step);
 void bp_fill_random(const bp_kernels *k, const bp_kernels *k64, void *out, size_t n, bool normal,
