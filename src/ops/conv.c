@@ -15,8 +15,8 @@
  * back, but for kernels that see a channel each (Sifre 2014), which work on whole panels; with several
  * outputs a channel, on one plane of outputs after another.
  */
-#include "op.h"
 #include "prim/conv.h"
+#include "window.h"
 
 #include <string.h>
 
@@ -374,28 +374,18 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
     }
 }
 
-/* Positions of a window along one axis, or 0. */
-static size_t places(size_t size, size_t before, size_t after, size_t taps, size_t dilation,
-                     size_t stride)
-{
-    const size_t seen = (taps - 1) * dilation + 1, whole = size + before + after;
-    return whole < seen ? 0 : (whole - seen) / stride + 1;
-}
-
 static const char *shape(bp_node *node)
 {
-    const bp_window *v = &node->window;
-    const bp_shape from = node->from[0];
-    if (!node->out || !v->height || !v->width || !v->stride_y || !v->stride_x || !v->dilation_y ||
-        !v->dilation_x || !v->groups)
-        return "a convolution's filters, kernel, strides, dilation and groups are at least 1";
-    if (from.channels % v->groups || node->out % v->groups)
+    enum { MOST = 1 << 20 }; /* channels: see bp_window_slide */
+    const size_t channels = node->from[0].channels, groups = node->window.groups;
+    if (!node->out || !groups) return "a convolution's filters and groups are at least 1";
+    if (channels % groups || node->out % groups)
         return "groups divide a convolution's channels and filters";
-    node->to = (bp_shape){
-        places(from.height, v->top, v->bottom, v->height, v->dilation_y, v->stride_y),
-        places(from.width, v->left, v->right, v->width, v->dilation_x, v->stride_x), node->out};
-    if (bp_positions(node->to) == 0) return "a convolution's kernel is larger than its input";
-    node->in = v->height * v->width * (from.channels / v->groups);
+    if (bp_max(channels, node->out) > MOST) return "a convolution has at most 2^20 channels";
+    const char *error = bp_window_slide(node);
+    if (error) return error;
+    node->to.channels = node->out;
+    node->in = node->window.height * node->window.width * (channels / groups);
     node->use_kernel = true;
     return NULL;
 }
