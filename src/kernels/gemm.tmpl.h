@@ -288,8 +288,6 @@ static void transpose_block(void *dst_, const void *src_, size_t rows, size_t co
 }
 
 #undef BP_TILE
-#undef BP_HEIGHTS
-#undef BP_WIDTHS
 #undef BP_ROWS_NAME
 #undef BP_BLOCK_NAME
 #undef BP_ROWS_LINE

@@ -55,6 +55,30 @@ typedef struct {
     bool write;
 } bp_ahead;
 
+enum { BP_MOST_NR = 32 }; /* the widest panel of any row of the table */
+
+/* Convolutions: consecutive elements that a window sees, counted from the first that it sees. */
+typedef struct {
+    size_t at, depth;
+} bp_run;
+/* Elements from one row of a tile to the next; and from one vector of a row of c to the next, VL but
+ * where they stand in different lines of an image. */
+typedef struct {
+    size_t a_step, c_step, c_across;
+} bp_steps;
+/* Positions in order: samples of `lines` of `places`, and elements between them. */
+typedef struct {
+    size_t samples, lines, places;
+    size_t a_sample, a_line, a_step;
+} bp_walk;
+
+/* An image of height x width positions, and the windows that slide over it. `top` lines and `left`
+ * positions outside come before the first. */
+typedef struct {
+    size_t height, width, out_height, out_width;
+    size_t window_y, window_x, stride_y, stride_x, top, left;
+} bp_pool;
+
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
     double rate;       /* learning rate, bias correction of the first moment included */
@@ -147,6 +171,43 @@ typedef struct bp_kernels {
     /* A panel of the transpose of a row-major matrix: dst[cols][NR] from src[rows][cols], rows <= NR.
      * Lanes past rows of the last vector become zero; vectors past that stay. */
     void (*transpose)(void *dst, const void *src, size_t rows, size_t cols, size_t lds);
+
+    /* Convolutions, see conv.tmpl.h. c(i)[n] = start + sum over the runs and p < depth, in order, of
+     * a[i * a_step + at + p] * b[row][NR], where b's rows are those of all runs, one after another. */
+    void (*conv_rows)(void *c, const void *a, const void *b, const void *bias, const bp_run *runs,
+                      size_t n_runs, const bp_steps *steps, size_t m, size_t n, bp_start start,
+                      bool relu);
+    /* c[rows][NR] = start + sum over the walk's positions of a[position + i] * b[row][NR], where each
+     * position has the next row of b; start is not BP_FROM_BIAS. */
+    void (*conv_block)(void *c, const void *a, const void *b, const bp_walk *walk, size_t rows,
+                       size_t n, bp_start start);
+    /* The same channel by channel: a run is NR lanes at its place, depth 1; b has a row for each. */
+    void (*depth_rows)(void *c, const void *a, const void *b, const void *bias, const bp_run *runs,
+                       size_t n_runs, const bp_steps *steps, size_t m, size_t n, bp_start start,
+                       bool relu);
+    /* c[n_runs][NR] = start + sum over the walk's positions of a[position + at][NR] * b[row][NR] */
+    void (*depth_block)(void *c, const void *a, const void *b, const bp_run *runs, size_t n_runs,
+                        const bp_walk *walk, size_t n, bp_start start);
+    /* dst[lines * places][NR]: the runs' elements at each position of one sample. Reads and writes up
+     * to VL - 1 elements past each run, so past the last row too. */
+    void (*pack_runs)(void *dst, const void *src, const bp_run *runs, size_t n_runs,
+                      const bp_walk *walk);
+    /* Columns first, first + step, ... of panels to columns 0 .. n of others; and back. Lanes past n of
+     * take's last vector become zero. */
+    void (*take_columns)(void *dst, const void *src, size_t rows, size_t first, size_t step,
+                         size_t n, size_t dst_stride, size_t src_stride);
+    void (*put_columns)(void *dst, const void *src, size_t rows, size_t first, size_t step, size_t n,
+                        size_t dst_stride, size_t src_stride);
+    void (*clear_rows)(void *x, size_t m, size_t n); /* vectors of [m][NR] that hold n columns */
+    void (*relu_grad_rows)(void *dz, const void *dy, const void *y, size_t m, size_t n); /* alike */
+
+    /* Pooling, one panel of one image. A gradient is zero where no window sees, or `add`ed. The largest:
+     * the first of equals, found again by comparison; NaN stays, and has no gradient. */
+    void (*max_pool)(void *y, const void *x, const bp_pool *pool, size_t n);
+    void (*max_pool_grad)(void *dx, const void *dy, const void *y, const void *x,
+                          const bp_pool *pool, size_t n, bool add);
+    void (*mean_pool)(void *y, const void *x, const bp_pool *pool, size_t n);
+    void (*mean_pool_grad)(void *dx, const void *dy, const bp_pool *pool, size_t n, bool add);
 
     bp_map_fn *act[BP_N_ACTIVATIONS];
     bp_grad_fn *grad[BP_N_ACTIVATIONS];

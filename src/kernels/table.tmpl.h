@@ -30,6 +30,8 @@ _Static_assert((int)BP_NR <= (int)BP_MOST_NR, "enlarge BP_MOST_NR");
 #include "few.tmpl.h"
 #include "reduce.tmpl.h"
 #include "activations.tmpl.h"
+#include "conv.tmpl.h"
+#include "pool.tmpl.h"
 #include "loss.tmpl.h"
 #include "norm.tmpl.h"
 #include "rownorm.tmpl.h"
@@ -63,6 +65,19 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .unpack = unpack,
     .transpose_block = transpose_block,
     .transpose = transpose,
+    .conv_rows = conv_rows,
+    .conv_block = conv_block,
+    .depth_rows = depth_rows,
+    .depth_block = depth_block,
+    .pack_runs = pack_runs,
+    .take_columns = take_columns,
+    .put_columns = put_columns,
+    .clear_rows = clear_rows,
+    .relu_grad_rows = relu_grad_rows,
+    .max_pool = max_pool,
+    .max_pool_grad = max_pool_grad,
+    .mean_pool = mean_pool,
+    .mean_pool_grad = mean_pool_grad,
 #define BP_ACTIVATION(name, saved) \
     .act[BP_ACT_##name] = act_##name, .grad[BP_ACT_##name] = grad_##name,
 #include "activations.inc"
