@@ -45,10 +45,16 @@ class Batches:
         """Return the output of one batch."""
         net = self._net
         x = as_inputs(X, net.input_shape, net.dtype.itemsize)
-        run = self._run(len(x), None)
+        if len(x) == 0:
+            raise ShapeError("X must have at least one row")
         out = np.empty((len(x), net.outputs), net.dtype)
-        run.forward(x, training, out)
-        self._forwarded = (run, len(x)) if training else None
+        self._forwarded = None
+        if training:
+            run = self._run(len(x), None)
+            run.forward(x, out)
+            self._forwarded = (run, len(x))
+        else:
+            net._core.predict(x, out, *net._threads())
         return out
 
     def backward(self, dY: ArrayLike, accumulate: bool) -> Array:

@@ -103,7 +103,7 @@ class CallableRun:
         index: Any = span if self._order is None else self._order[span]
         x = self._rows.x[index]
         out = np.empty((len(x), self._net.outputs), self._net.dtype)
-        self._run.forward(x, True, out)
+        self._run.forward(x, out)
         value, slope = call_loss(self._loss, self._rows.target()[index], out)
         finite = np.isfinite(value) and np.isfinite(slope).all()
         if not finite and not self._ignore_faults:

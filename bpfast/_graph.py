@@ -324,6 +324,10 @@ class Plan:
         """Whether a Standardize layer stands first, whose statistics are measured."""
         return self.layers[0].kind == "standardize"
 
+    def path_of(self, layer: Layer) -> str:
+        """Return the path of the first place of a layer."""
+        return next(use.path for use in self.uses if use.layer is layer)
+
     def measured_buffers(self) -> list[str]:
         """Return the names of the buffers that the first fit measures."""
         return [name for name in self.buffers if self.standardizes and self.buffers[name].layer == 0]

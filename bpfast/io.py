@@ -20,19 +20,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast._check import bad_type, check_count, check_path, listed, one_line, show
-from bpfast._data import as_array, check_finite
+from bpfast._check import bad_type, check_count, check_path, one_line, show
 from bpfast._description import SCHEMA, STATE, Description, Tensors
 from bpfast._description import read as read_description
 from bpfast._spec import core_rule
 from bpfast.layers.base import config_of
 
 if TYPE_CHECKING:
+    from bpfast._transfer import Matches
     from bpfast.network import Network
 
 #: The metadata key.
