@@ -136,7 +136,7 @@ def as_inputs(
 
 
 def is_row(given: tuple[int, ...], shape: Shape) -> bool:
-    """Whether an array of this shape stands for one row: all of it, flat, or without one channel."""
+    """Whether an array of this shape is one row: as it is, flat, or without its one channel."""
     return given in (shape, (math.prod(shape),)) or (shape[-1] == 1 and given == shape[:-1])
 
 

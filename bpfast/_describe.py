@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from typing import TYPE_CHECKING
 
 from bpfast import config
@@ -121,10 +121,13 @@ def explain(
         f"up to {threads} thread{'s' if threads > 1 else ''} ({reason}), "
         f"{_bytes(net.memory_required(batch_size))} in all"
     )
-    numbers = ", ".join(f"{i} {name}" for i, name in enumerate(net._plan.names))
-    by_index = all(name == str(i) for i, name in enumerate(net._plan.names))
-    heads = [head] if by_index else [head, *textwrap.wrap(f"its layers: {numbers}", 98)]
-    return "\n".join([*heads, *(f"  {line}" for line in net._core.plan_lines(batch_size))])
+    names = net._plan.names
+    width = max(map(len, names))
+    lines = (
+        re.sub(r"layer (\d+) *", lambda m: f"layer {names[int(m[1])]:<{width}}  ", line)
+        for line in net._core.plan_lines(batch_size)
+    )
+    return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def _bytes(n: float) -> str:

@@ -205,7 +205,9 @@ class Graph:
             The object whose kernel, transposed, it uses.
         """
         if len(self.layers) >= MOST_LAYERS:
-            raise ValueError(f"layers must be at most {MOST_LAYERS:,} in all, composites taken apart")
+            raise ValueError(
+                f"layers must be at most {MOST_LAYERS:,} in all, composites taken apart"
+            )
         check_size(f"layer {self._path}", shape)
         index = len(self.layers)
         added = CoreLayer(
@@ -330,7 +332,9 @@ class Plan:
 
     def measured_buffers(self) -> list[str]:
         """Return the names of the buffers that the first fit measures."""
-        return [name for name in self.buffers if self.standardizes and self.buffers[name].layer == 0]
+        return [
+            name for name in self.buffers if self.standardizes and self.buffers[name].layer == 0
+        ]
 
     def specs(self) -> list[dict[str, Any]]:
         """Return what the core reads, one dict a core layer."""

@@ -123,9 +123,7 @@ def _work(net: Network, speed: Speed, piece: Piece) -> str:
     return {
         "forward": f"{name}{before} -> {after}" + ", relu" * relu,
         "backward": (
-            f"{name}{before} <- {after}"
-            if piece.flops or name
-            else "no gradient to the inputs"
+            f"{name}{before} <- {after}" if piece.flops or name else "no gradient to the inputs"
         ),
         "gradient": weights,
         "update": f"{weights}, {rule}",

@@ -25,7 +25,6 @@ from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [

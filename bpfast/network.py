@@ -22,8 +22,8 @@ from bpfast.layers.base import Layer
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
-    from bpfast.callbacks import Callback, History
     from bpfast._transfer import Matches
+    from bpfast.callbacks import Callback, History
     from bpfast.layers.shapes import Shape
     from bpfast.optimizers import Optimizer
     from bpfast.schedules import Schedule

@@ -70,7 +70,9 @@ def state(net: bp.Network) -> tuple[dict[str, np.ndarray], Any]:
 def wanted(net: bp.Network, sweep: bool) -> set[tuple[str, int | None]]:
     """The pieces that a step must have, but for activations."""
     found: set[tuple[str, int | None]] = {("gather", None), ("loss", None), ("prepare", None)}
-    first = next(i for i, layer in enumerate(net.layers) if isinstance(layer, D) and layer.trainable)
+    first = next(
+        i for i, layer in enumerate(net.layers) if isinstance(layer, D) and layer.trainable
+    )
     for i, layer in enumerate(net.layers):
         if isinstance(layer, bp.Standardize):
             continue

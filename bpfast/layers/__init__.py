@@ -59,7 +59,8 @@ FILES: Final = {
 #: What else is public here.
 _OTHERS: Final = {"Layer": "base", "from_config": "configs"}
 
-__all__ = ["FILES", "TABLE", *_OTHERS, *FILES]
+if not TYPE_CHECKING:  # which reads the imports above
+    __all__ = ["FILES", "TABLE", *_OTHERS, *FILES]
 
 
 class _Table(Mapping[str, "type[Layer]"]):
@@ -91,4 +92,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_OTHERS, *FILES})

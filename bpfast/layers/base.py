@@ -95,7 +95,7 @@ class Layer(Configurable):
         written = {} if written is None else written
         written[id(self)] = path
         fields = {
-            name: config_of(value, path if _is_list(value) else join(path, name), written)
+            name: config_of(value, path if is_list(value) else join(path, name), written)
             for name, value in self.arguments().items()
         }
         return {self.config_key: self.config_name(), **fields, "trainable": self.trainable}
@@ -135,7 +135,7 @@ def check_layer(argument: str, value: object) -> Layer:
 
 def check_layers(argument: str, values: object) -> tuple[Layer, ...]:
     """Return a sequence of layers, which may be empty, as a tuple."""
-    if not _is_list(values):
+    if not is_list(values):
         raise bad_type(argument, "a list of layers", values)
     assert isinstance(values, Sequence)
     return tuple(check_layer(f"{argument}[{i}]", value) for i, value in enumerate(values))
@@ -151,7 +151,7 @@ def config_of(value: object, path: str, written: dict[int, str]) -> Any:
     if isinstance(value, Layer):
         known = written.get(id(value))
         return value.config(path, written) if known is None else {"shared": known}
-    if _is_list(value):
+    if is_list(value):
         assert isinstance(value, Sequence)
         return [
             config_of(each, join(path, getattr(each, "name", None) or str(i)), written)
@@ -160,5 +160,6 @@ def config_of(value: object, path: str, written: dict[int, str]) -> Any:
     return value.config() if isinstance(value, Configurable) else value
 
 
-def _is_list(value: object) -> bool:
+def is_list(value: object) -> bool:
+    """Whether a value is a sequence, and no text."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bpfast._check import bad_type, bad_value
 from bpfast.errors import ShapeError
-from bpfast.layers.base import Layer, check_layers
+from bpfast.layers.base import Layer, check_layers, is_list
 from bpfast.layers.composite import Composite
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Concatenate(Composite):
 
     Notes
     -----
-    Input of any shape; the branches' outputs may differ in their features (channels), whose sum the
-    output has, and in nothing else. Branches that begin with `Slice` have a part of the features each.
+    Input of any shape; the branches' outputs may differ in their features (channels) alone, whose
+    sum the output has. Branches that begin with `Slice` have a part of the features each.
 
     References
     ----------
@@ -42,7 +42,7 @@ class Concatenate(Composite):
 
     def __init__(self, branches: Sequence[Sequence[Layer]], *, name: str | None = None) -> None:
         super().__init__(name=name)
-        if not isinstance(branches, Sequence) or isinstance(branches, str):
+        if not is_list(branches):
             raise bad_type("branches", "a list of lists of layers", branches)
         self.branches = tuple(
             check_layers(f"branches[{i}]", branch) for i, branch in enumerate(branches)

@@ -198,8 +198,8 @@ class Conv1D(_Conv):
     Notes
     -----
     Input shape (rows, length, channels), output shape (rows, length', filters). Kernel W (kernel
-    length, channels / groups, filters) as in Keras (PyTorch's weight is (filters, channels / groups,
-    kernel length)), bias b (filters,).
+    length, channels / groups, filters) as in Keras (PyTorch's weight has them the other way round),
+    bias b (filters,).
 
     References
     ----------
