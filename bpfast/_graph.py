@@ -22,7 +22,7 @@ from bpfast.layers.weighted import Weighted
 if TYPE_CHECKING:
     from bpfast.layers.parameters import Parameter
 
-#: Core layers of one network: shared composites within each other could ask for any number.
+#: Places, and core layers, of one network: composites that share could ask for any number.
 MOST_LAYERS = 10_000
 
 
@@ -143,6 +143,7 @@ class Graph:
 
     def put(self, layer: Layer, value: int, name: str) -> int:
         """Put a layer behind a value, under this name; return its value."""
+        self._check_number(len(self.uses))
         if len(self._around) >= MOST_DEPTH:
             raise ValueError(f"layer {self._path}: layers may be {MOST_DEPTH} deep, not deeper")
         if layer.first_only and (self._around or self.layers or value):
@@ -166,6 +167,13 @@ class Graph:
                 self._around.pop()
             self.uses[place] = Use(layer, self._path, depth, self.shapes[out], first)
         return out
+
+    def _check_number(self, layers: int) -> None:
+        """Raise before so many layers have one more."""
+        if layers >= MOST_LAYERS:
+            raise ValueError(
+                f"layers must be at most {MOST_LAYERS:,} in all, composites taken apart"
+            )
 
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
@@ -204,10 +212,7 @@ class Graph:
         tied_to : Layer, optional
             The object whose kernel, transposed, it uses.
         """
-        if len(self.layers) >= MOST_LAYERS:
-            raise ValueError(
-                f"layers must be at most {MOST_LAYERS:,} in all, composites taken apart"
-            )
+        self._check_number(len(self.layers))
         check_size(f"layer {self._path}", shape)
         index = len(self.layers)
         added = CoreLayer(
