@@ -14,7 +14,7 @@ from bpfast._check import bad_value
 from bpfast._data import check_finite
 
 if TYPE_CHECKING:
-    from bpfast._graph import Tensor
+    from bpfast._plan import Tensor
     from bpfast.network import Network
 
 

@@ -22,7 +22,7 @@ from bpfast._check import (
     check_real,
     listed,
 )
-from bpfast._graph import Plan
+from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers
 from bpfast._value import build
 from bpfast.errors import ShapeError

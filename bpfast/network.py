@@ -16,7 +16,7 @@ from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_index, check_notes
 from bpfast._data import as_inputs, check_finite
-from bpfast._graph import Plan
+from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
 from bpfast.layers.base import Layer
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import bpfast as bp
-from bpfast._graph import MOST_LAYERS, Plan
+from bpfast._graph import MOST_LAYERS
+from bpfast._plan import Plan
 from bpfast.errors import ShapeError
 from bpfast.layers.base import MOST_DEPTH
 
