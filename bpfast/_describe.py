@@ -53,11 +53,11 @@ def _row(net: Network, use: Use) -> tuple[str, str, str, str, str]:
     within = [name for name in names if f"{name}.".startswith(f"{use.first or use.path}.")]
     own = [name for name in within if name.rpartition(".")[0] == use.path]
     count = f"{sum(net.params[name].size for name in own):,}"
+    activation = str(getattr(layer, "activation", ""))
     if isinstance(layer, Composite):
-        count = ""
+        count, activation = "", activation.replace("identity", "")
     if within and use.first is not None:
         count = f"shared with {use.first}"
-    activation = str(getattr(layer, "activation", ""))
     return "  " * use.depth + use.path, kind, _values(use.shape), activation, count
 
 

@@ -29,6 +29,7 @@ _GROUPS = {
     "prepare": "the work between steps",
     "wait": "waiting at barriers",
 }
+_OTHERS = "layers without a product"
 #: What a figure must pass to be spoken of: shares of a step, and part of the kernels' speed.
 MANY_WAITS, MANY_MAPS, MANY_COSTS, MANY_UPDATES = 0.1, 0.15, 0.35, 0.25
 NEAR = 0.7
@@ -50,7 +51,7 @@ def _head(net: Network, speed: Speed) -> list[str]:
     return [
         f"one training step of {speed.batch_size:,} rows: {_time(speed.step_seconds)}, "
         f"{rate:,.0f} rows/s, {_rate(flops / speed.step_seconds)} GFLOP/s",
-        _short(f"{net._plan.sizes()} {net.dtype}, {speed.loss!r}, {speed.optimizer!r}"),
+        _short(f"{net.sizes} {net.dtype}, {speed.loss!r}, {speed.optimizer!r}"),
         f"{_count(speed.threads, 'thread')} of {speed.allowed}, ISA {net._core.isa}",
     ]
 
@@ -153,7 +154,7 @@ def _foot(net: Network, speed: Speed) -> list[str]:
 
 def sentences(speed: Speed, names: Sequence[str]) -> list[str]:
     """Return one to four sentences on what limits the step; `names` are the layers'."""
-    groups = {name: _group(speed, name) for name in dict.fromkeys(_GROUPS.values())}
+    groups = {name: _group(speed, name) for name in dict.fromkeys([*_GROUPS.values(), _OTHERS])}
     shares = {name: speed.share(*pieces) for name, pieces in groups.items()}
     largest = max(groups, key=lambda name: shares[name])
     advice = {
@@ -185,7 +186,13 @@ def sentences(speed: Speed, names: Sequence[str]) -> list[str]:
 
 
 def _group(speed: Speed, name: str) -> list[Piece]:
-    return [piece for piece in speed.pieces if _GROUPS[piece.what] == name]
+    return [piece for piece in speed.pieces if _group_of(piece) == name]
+
+
+def _group_of(piece: Piece) -> str:
+    """Return what the sentences call a piece."""
+    product = piece.flops or piece.what not in ("forward", "backward")
+    return _GROUPS[piece.what] if product else _OTHERS
 
 
 def _largest(speed: Speed, group: list[Piece], names: Sequence[str], advice: str | None) -> str:
@@ -194,7 +201,7 @@ def _largest(speed: Speed, group: list[Piece], names: Sequence[str], advice: str
     where = ""
     if first.layer is not None and speed.share(first) > 0.5:
         group, where = [first], f" of layer {names[first.layer]}"
-    text = f"{_percent(speed.share(*group))} of the step goes to {_GROUPS[first.what]}{where}"
+    text = f"{_percent(speed.share(*group))} of the step goes to {_group_of(first)}{where}"
     seconds, flops = sum(p.seconds for p in group), sum(p.flops for p in group)
     if not flops:
         return f"{text}: {advice}." if advice else f"{text}."

@@ -104,6 +104,7 @@ def _sources(net: Network, given: Iterable[Any]) -> dict[str, str]:
             continue  # not parameters: state and statistics of inputs stay the network's own
         name = ours.get(key, key)
         if name in sources:
-            raise ValueError(f"src must have one of {sources[name]!r} and {key!r}, got both")
+            both = sorted((sources[name], key))
+            raise ValueError(f"src must have one of {both[0]!r} and {both[1]!r}, got both")
         sources[name] = key
     return sources

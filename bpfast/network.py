@@ -412,13 +412,17 @@ class Network:
         parts = self._core.memory(size, count, rule)
         return sum(parts.values())
 
+    @property
+    def sizes(self) -> str:
+        """The sizes on the way through the layers, such as 784-256-10; not those in composites."""
+        return self._plan.sizes()
+
     summary = _describe.summary
     explain = _describe.explain
 
     def __repr__(self) -> str:
         """Show sizes and dtype."""
-        sizes = self._plan.sizes()
-        return f"<Network {sizes} {self.dtype}, {self.parameters.size:,} parameters>"
+        return f"<Network {self.sizes} {self.dtype}, {self.parameters.size:,} parameters>"
 
     # ---- copies and files
 

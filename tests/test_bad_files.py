@@ -360,3 +360,11 @@ def test_memory_is_at_most_twice_the_file(what: str, tmp_path: Path) -> None:
     assert size > 5 * MEGABYTE
     assert loaded == (what in ("adam", "sgd"))
     assert growth < 2 * size + room
+
+
+@pytest.mark.parametrize("name", ["plain", "fitted", "stopped"])
+def test_files_of_the_first_schema(name: str) -> None:
+    """They are the same networks."""
+    old = bp.load(CORPUS / f"schema1_{name}.safetensors")
+    new = bp.load(CORPUS / f"{name}.safetensors")
+    assert everything(old) == everything(new)
