@@ -196,7 +196,14 @@ def test_text() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("one training step of 16 rows: ")
     assert "5-20-40-3 float32, MeanSquaredError(), Adam(clip_norm=1.0)" in text
-    for expected in ("20 -> 40", "  silu'  ", "Dropout", "20 x 40, adam", "all gradients", "100%"):
+    for expected in (
+        "20 -> 40",
+        "  silu'  ",
+        "dropout 40 -> 40",
+        "20 x 40, adam",
+        "all gradients",
+        "100%",
+    ):
         assert expected in text
     assert max(map(len, lines)) < 100
     assert not any(line.endswith(" ") for line in lines)
