@@ -199,7 +199,7 @@ def test_text() -> None:
     for expected in (
         "20 -> 40",
         "  silu'  ",
-        "dropout 40 -> 40",
+        "dropout 20 -> 20",
         "20 x 40, adam",
         "all gradients",
         "100%",
