@@ -67,6 +67,28 @@ def resized(name: str, shape: list[int]) -> bytes:
     return edited(lambda header, _: header[name].update(shape=shape))
 
 
+def nested(depth: int) -> dict:
+    """Residual layers within each other."""
+    config: dict = {"class": "Dense", "units": 3}
+    for _ in range(depth):
+        config = {"class": "Residual", "layers": [config]}
+    return config
+
+
+def doubling(times: int) -> list:
+    """A short description of 2^times layers."""
+    config: dict = {"class": "Dropout", "rate": 0.5, "name": "a"}
+    for i in range(times):
+        config = {"class": "Residual", "name": f"c{i}", "layers": [config, {"shared": None}]}
+    place, names = config, []
+    while "layers" in place:
+        names.append(place["name"])
+        inner, reference = place["layers"]
+        reference["shared"] = ".".join([*names, inner["name"]])
+        place = inner
+    return [config, {"class": "Dense", "units": 2}]
+
+
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not a readable safetensors file: .*header too small"),
     "seven bytes": (STOPPED[:7], "header too small"),
@@ -101,13 +123,33 @@ FILES: dict[str, tuple[bytes, str]] = {
     "description a list": (raw({"__metadata__": {"bpfast": "[]"}}), "description must be a dict"),
     "description empty": (raw({"__metadata__": {"bpfast": "{}"}}), "must have 'schema', got none"),
     "number of 5000 digits": (raw({"__metadata__": {"bpfast": "9" * 5000}}), "damaged: .*digits"),
-    "schema 2": (put("schema", 2), "schema must be 1 .*, got 2"),
+    "schema 3": (put("schema", 3), "schema must be 1 or 2 .*, got 3"),
+    "schema true": (put("schema", True), "schema must be 1 or 2 .*, got True"),
     "dtype int8": (put("dtype", "int8"), "dtype must be one of float32, float64, got 'int8'"),
     "dtype of the other width": (put("dtype", "float64"), "0.kernel must be float64 .* float32"),
-    "inputs 0": (put("inputs", 0), "inputs must be an int >= 1, got 0"),
-    "inputs 3.0": (put("inputs", 3.0), "inputs must be an int >= 1, got 3.0"),
-    "inputs 2^70": (put("inputs", 2**70), "inputs must be an int of at most"),
-    "inputs too many": (put("inputs", 10**9), r"0.kernel must be float32 \(1000000000, 2\), got"),
+    "input shape 3": (put("input_shape", 3), r"description\['input_shape'\] must be a list, got 3"),
+    "input shape empty": (put("input_shape", []), "input_shape must be one of .* length 0"),
+    "input shape 0": (put("input_shape", [0]), r"input_shape\[0\] must be an int >= 1, got 0"),
+    "input shape 3.0": (put("input_shape", [3.0]), r"input_shape\[0\] must be an int .*, got 3.0"),
+    "input shape 2^70": (put("input_shape", [2**70]), r"input_shape\[0\] must be an int of at mo"),
+    "inputs too many": (put("input_shape", [10**9]), r"must be float32 \(1000000000, 2\), got"),
+    "inputs an image": (put("input_shape", [3, 3, 1]), r"layer 0 \(Dense\) needs an input of sha"),
+    "schema 1, inputs 0": (
+        edited(lambda _, description: description.update(schema=1, inputs=0)),
+        "inputs must be an int >= 1, got 0",
+    ),
+    "layer shared with none": (put("layers", 0, {"shared": "0"}), r"layers\[0\]\['shared'\] must"),
+    "layer that shares and more": (
+        edited(lambda _, d: d["layers"].append({"shared": "0", "units": 3})),
+        r"layers\[1\]\['shared'\] must be the path of an earlier layer alone",
+    ),
+    "layer shared with other inputs": (
+        edited(lambda _, d: d["layers"].append({"shared": "0"})),
+        r"layer 1 \(Dense\) shares its parameters with layer 0",
+    ),
+    "composites nested": (put("layers", 0, nested(200)), "must not be so deep within others"),
+    "composites nested less": (put("layers", 0, nested(60)), "layers may be 50 deep, not deeper"),
+    "composites that double": (put("layers", doubling(40)), "layers must be at most 10,000 in all"),
     "no layers": (put("layers", []), "layers must be at least two"),
     "layers a dict": (put("layers", {}), r"description\['layers'\] must be a list"),
     "unknown layer": (put("layers", 0, "class", "os.system"), r"layers\[0\]\['class'\] must be"),
@@ -318,3 +360,11 @@ def test_memory_is_at_most_twice_the_file(what: str, tmp_path: Path) -> None:
     assert size > 5 * MEGABYTE
     assert loaded == (what in ("adam", "sgd"))
     assert growth < 2 * size + room
+
+
+@pytest.mark.parametrize("name", ["plain", "fitted", "stopped"])
+def test_files_of_the_first_schema(name: str) -> None:
+    """They are the same networks."""
+    old = bp.load(CORPUS / f"schema1_{name}.safetensors")
+    new = bp.load(CORPUS / f"{name}.safetensors")
+    assert everything(old) == everything(new)

@@ -70,7 +70,9 @@ def state(net: bp.Network) -> tuple[dict[str, np.ndarray], Any]:
 def wanted(net: bp.Network, sweep: bool) -> set[tuple[str, int | None]]:
     """The pieces that a step must have, but for activations."""
     found: set[tuple[str, int | None]] = {("gather", None), ("loss", None), ("prepare", None)}
-    first = next(i for i, layer in enumerate(net.layers) if isinstance(layer, D) and layer.trainable)
+    first = next(
+        i for i, layer in enumerate(net.layers) if isinstance(layer, D) and layer.trainable
+    )
     for i, layer in enumerate(net.layers):
         if isinstance(layer, bp.Standardize):
             continue
@@ -194,7 +196,14 @@ def test_text() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("one training step of 16 rows: ")
     assert "5-20-40-3 float32, MeanSquaredError(), Adam(clip_norm=1.0)" in text
-    for expected in ("20 -> 40", "  silu'  ", "Dropout", "20 x 40, adam", "all gradients", "100%"):
+    for expected in (
+        "20 -> 40",
+        "  silu'  ",
+        "dropout 20 -> 20",
+        "20 x 40, adam",
+        "all gradients",
+        "100%",
+    ):
         assert expected in text
     assert max(map(len, lines)) < 100
     assert not any(line.endswith(" ") for line in lines)

@@ -17,6 +17,7 @@ import bpfast
 from bpfast._check import check_count, check_fraction, check_index, check_non_negative
 from bpfast._check import check_positive as _check_positive
 from bpfast.bench.workloads import ALL as WORKLOADS
+from bpfast.cli.recipes import RECIPES
 from bpfast.optimizers import TABLE as OPTIMIZERS
 
 OK: Final = 0
@@ -175,16 +176,25 @@ def _add_text_flags(parser: argparse.ArgumentParser) -> None:
 def _add_network_flags(parser: argparse.ArgumentParser) -> None:
     """Add what shapes the network and its training; `train.Settings` holds the defaults."""
     parser.add_argument(
+        "--model",
+        choices=tuple(RECIPES),
+        help="mlp: dense layers (default); cnn: convolutions, for images; resmlp: dense layers "
+        "with normalisation and residuals",
+    )
+    parser.add_argument(
         "--hidden",
         metavar="N,N",
         type=_hidden,
-        help="units of each hidden layer, or none (default: 256,128)",
+        help="units of each hidden layer, or channels of each convolution, or none (default: "
+        f"{'; '.join(f'{name} ' + ','.join(map(str, r.hidden)) for name, r in RECIPES.items())})",
     )
     parser.add_argument(
         "--epochs",
         metavar="N",
         type=COUNT,
-        help="default: 40, or 15 from 10,000 rows on, and as many as make 1,000 steps",
+        help=f"default: {RECIPES['mlp'].epochs[0]}, or from 10,000 rows on "
+        f"{', '.join(f'{name} {r.epochs[1]}' for name, r in RECIPES.items())}, and as many as make "
+        "1,000 steps",
     )
     parser.add_argument(
         "--batch-size",
@@ -199,13 +209,15 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         "--lr",
         metavar="RATE",
         type=POSITIVE,
-        help="first learning rate; it falls to 0 along a cosine (default: the optimizer's)",
+        help="first learning rate; it falls to 0 along a cosine (default: the optimizer's; with "
+        f"adam {', '.join(f'{name} {r.lr:g}' for name, r in RECIPES.items() if r.lr)})",
     )
     parser.add_argument(
         "--dropout",
         metavar="RATE",
         type=FRACTION,
-        help="of hidden units (default: 0.2; quantities 0.1)",
+        help="of hidden units (default: "
+        f"{', '.join(f'{name} {r.dropout:g}' for name, r in RECIPES.items())}; quantities half)",
     )
     parser.add_argument(
         "--l2", metavar="LAMBDA", type=NON_NEGATIVE, help="weight penalty (default: 0)"

@@ -19,6 +19,7 @@ from bpfast.config import chosen_isa, thread_choice
 if TYPE_CHECKING:
     from bpfast.cli.schema import Schema
     from bpfast.cli.train import Settings
+    from bpfast.network import Network
 
 #: Epochs that each have a row; after them only every so many.
 FULL_ROWS: Final = 10
@@ -60,20 +61,20 @@ def data_line(data: Data) -> str:
     return f"{data.argument}: {_many(rows, 'row')} of {shape}: {sizes}"
 
 
-def network_lines(parameters: int, data: Data, settings: Settings, seed: int) -> list[str]:
+def network_lines(net: Network, data: Data, settings: Settings, seed: int) -> list[str]:
     """Say what is trained, and how."""
-    outputs = 1 if data.regression else len(data.classes)
-    sizes = "-".join(map(str, (data.train.X.shape[1], *settings.hidden, outputs)))
+    model = "" if settings.model == "mlp" else f"{settings.model} "
     traits = ["standardized inputs"] if settings.scale == "standard" else []
     traits += ["relu"] if settings.hidden else []
     traits += ["standardized target"] if data.regression else []
-    traits += [f"dropout {settings.dropout:g}"] if settings.dropout and settings.hidden else []
+    dropped = any(isinstance(layer, bpfast.Dropout) for layer in net.layers)
+    traits += [f"dropout {settings.dropout:g}"] if dropped else []
     traits += [f"l2 {settings.l2:g}"] if settings.l2 else []
     rate = (
         f"first steps of {settings.lr:g}" if settings.full_batch else f"rate {settings.lr:g} to 0"
     )
     return [
-        f"network {sizes}{', ' if traits else ''}{', '.join(traits)}: {parameters:,} parameters",
+        f"network {', '.join([model + net.sizes, *traits])}: {net.parameters.size:,} parameters",
         f"{settings.optimizer}, {rate}, batches of {settings.batch_size:,}, "
         f"{_many(settings.epochs, 'epoch')}, seed {seed}",
     ]

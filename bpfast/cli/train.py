@@ -19,6 +19,7 @@ from bpfast.cli import story, tabular
 from bpfast.cli.data import TABLE, Data, Rows, default_stem, encode, load_data, source_of
 from bpfast.cli.files import check_output, sha256
 from bpfast.cli.model import describe
+from bpfast.cli.recipes import RECIPES, image_shape
 from bpfast.cli.scores import score
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ LEAST_STEPS: Final = 1_000  # that small tables need
 class Settings:
     """What shapes a network and its training; a model file keeps it.
 
-    The defaults are one recipe, for images of 8 x 8 and 28 x 28 pixels and for tables: two hidden
-    layers, a little dropout, Adam at its paper's rate annealed to 0, which makes the last epoch as
-    good as the best one, so that no validation row decides anything. Quantities get less dropout:
-    between none, best on exact functions, and what noisy measurements would like. `fill` sets what
-    depends on the data.
+    The defaults are one recipe for each model, for images of 8 x 8 and 28 x 28 pixels and for
+    tables: a little dropout, Adam with a rate annealed to 0, which makes the last epoch as good as
+    the best one, so that no validation row decides anything. Quantities get less dropout: between
+    none, best on exact functions, and what noisy measurements would like. `fill` sets what depends
+    on the model and the data.
     """
 
-    hidden: tuple[int, ...] = (256, 128)
+    model: str = "mlp"
+    hidden: tuple[int, ...] | None = None
     epochs: int = 0
     batch_size: int = 0
     optimizer: str = "adam"
@@ -52,16 +54,19 @@ class Settings:
     def fill(self, rows: int, *, regression: bool = False) -> Settings:
         """Return these settings with what was left open chosen for so many training rows."""
         large = rows >= LARGE
-        batch_size = self.batch_size or (rows if self.full_batch else 128 if large else 32)
-        epochs = 15 if large else 40
+        recipe = RECIPES[self.model]
+        batch_size = self.batch_size or (rows if self.full_batch else recipe.batch_size[large])
+        epochs = recipe.epochs[large]
         if not self.full_batch:
             epochs = max(epochs, math.ceil(LEAST_STEPS / math.ceil(rows / batch_size)))
+        own_rate = float(optimizers.get(self.optimizer).arguments()["learning_rate"])
         return replace(
             self,
             epochs=self.epochs or epochs,
             batch_size=batch_size,
-            dropout=(0.1 if regression else 0.2) if self.dropout is None else self.dropout,
-            lr=self.lr or float(optimizers.get(self.optimizer).arguments()["learning_rate"]),
+            hidden=recipe.hidden if self.hidden is None else self.hidden,
+            dropout=recipe.dropout / (1 + regression) if self.dropout is None else self.dropout,
+            lr=self.lr or (recipe.lr if self.optimizer == "adam" else 0.0) or own_rate,
         )
 
     @property
@@ -79,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(path, force=arguments.force, own=True)
     flags = tabular.Flags.of(arguments)
     if source_of(arguments.data) == TABLE:
+        if RECIPES[settings.model].images:
+            raise ValueError(
+                f"--model {settings.model} needs images, got the table {arguments.data}"
+            )
         data = tabular.load_to_train(arguments.data, flags, seed)
     else:
         flags.refuse(arguments.data)
@@ -94,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     say = (lambda *lines: None) if arguments.quiet else story.say
     say(story.machine_line(arguments.threads), story.data_line(data))
     net = build(data, settings, seed, arguments.threads)
-    say(*story.network_lines(net.parameters.size, data, settings, seed))
+    say(*story.network_lines(net, data, settings, seed))
     metric = metrics_of(data)[0]
     table = story.EpochTable(settings.epochs, len(data.train.y), metric, every=arguments.verbose)
     start = time.perf_counter()
@@ -139,15 +148,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def build(data: Data, settings: Settings, seed: int, threads: int | None) -> Network:
     """Return the network, its weights drawn."""
+    recipe, inputs = RECIPES[settings.model], data.train.X.shape[1]
     outputs = 1 if data.regression else len(data.classes)
     penalty = bp.L2(settings.l2) if settings.l2 else None
     layers: list[Layer] = [bp.Standardize()] if settings.scale == "standard" else []
-    for units in settings.hidden:
-        layers.append(bp.Dense(units, "relu", weight_regularizer=penalty))
-        if settings.dropout:
-            layers.append(bp.Dropout(settings.dropout))
+    layers += recipe.layers(settings.hidden or (), settings.dropout or 0.0, penalty)
     layers.append(bp.Dense(outputs, weight_regularizer=penalty))
-    return bp.Network(layers, input_shape=data.train.X.shape[1], rng=seed, n_threads=threads)
+    shape = image_shape(inputs) if recipe.images else inputs
+    return bp.Network(layers, input_shape=shape, rng=seed, n_threads=threads)
 
 
 def fit(

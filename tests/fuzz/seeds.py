@@ -12,7 +12,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def networks() -> dict[str, bp.Network]:
-    """The networks, by the name of their file."""
+    """The networks, by the name of their file; schema1_*.safetensors are files of before."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
     plain = bp.Network([3, 2], rng=0)
@@ -44,7 +44,22 @@ def networks() -> dict[str, bp.Network]:
             bp.LambdaCallback(on_batch_end=lambda batch, logs: batch == 1),
         ],
     )
-    return {"plain": plain, "fitted": fitted, "stopped": stopped}
+    shared = bp.Dense(3, "tanh", name="shared")
+    composed = bp.Network(
+        [
+            bp.Flatten(),
+            bp.Residual([shared, bp.Dropout(0.1), shared], activation="relu", name="block"),
+            bp.Concatenate([[], [bp.Dense(2), bp.Activation("silu")], [bp.Slice(0, 1)]]),
+            bp.Siamese([bp.Dense(3), bp.Residual([bp.Dense(2)])]),
+            bp.Dense(3, name="up"),
+            bp.Dense(tied_to=shared, name="down"),
+            bp.Dense(2),
+        ],
+        input_shape=(3, 1),
+        rng=0,
+    )
+    composed.fit(X, y, loss="mse", optimizer="sgd", epochs=1, batch_size=4)
+    return {"plain": plain, "fitted": fitted, "stopped": stopped, "composed": composed}
 
 
 if __name__ == "__main__":
