@@ -10,6 +10,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpfast import layers
+
 __version__ = "0.1.0"
 
 #: Where each public name lives; a name that maps to "" is a module of the package.
@@ -19,10 +21,8 @@ _EXPORTS = {
     "isas": "config",
     "set_num_threads": "config",
     "show_config": "config",
-    "Dense": "layers",
-    "Dropout": "layers",
     "Layer": "layers",
-    "Standardize": "layers",
+    **dict.fromkeys(layers.FILES, "layers"),
     "Adagrad": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
@@ -49,7 +49,6 @@ _EXPORTS = {
     "datasets": "",
     "errors": "",
     "initializers": "",
-    "layers": "",
     "losses": "",
     "metrics": "",
     "optimizers": "",
@@ -66,9 +65,7 @@ __all__ = [
     "AdamW",
     "Callback",
     "Checkpoint",
-    "Dense",
     "DivergenceError",
-    "Dropout",
     "EarlyStopping",
     "ElasticNet",
     "History",
@@ -82,7 +79,6 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "ShapeError",
-    "Standardize",
     "__version__",
     "activations",
     "callbacks",
@@ -100,6 +96,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "show_config",
+    *layers.FILES,
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -112,7 +109,6 @@ if TYPE_CHECKING:
         datasets,
         errors,
         initializers,
-        layers,
         losses,
         metrics,
         optimizers,
@@ -131,7 +127,8 @@ if TYPE_CHECKING:
     from bpfast.constraints import MaxNorm, NonNegative
     from bpfast.errors import DivergenceError, ShapeError
     from bpfast.io import load
-    from bpfast.layers import Dense, Dropout, Layer, Standardize
+    from bpfast.layers import *  # noqa: F403
+    from bpfast.layers import Layer
     from bpfast.network import Network
     from bpfast.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, Rprop
     from bpfast.regularizers import L1, L2, ElasticNet

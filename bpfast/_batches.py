@@ -44,11 +44,17 @@ class Batches:
     def forward(self, X: ArrayLike, training: bool) -> Array:
         """Return the output of one batch."""
         net = self._net
-        x = as_inputs(X, net.inputs, net.dtype.itemsize)
-        run = self._run(len(x), None)
+        x = as_inputs(X, net.input_shape, net.dtype.itemsize)
+        if len(x) == 0:
+            raise ShapeError("X must have at least one row")
         out = np.empty((len(x), net.outputs), net.dtype)
-        run.forward(x, training, out)
-        self._forwarded = (run, len(x)) if training else None
+        self._forwarded = None
+        if training:
+            run = self._run(len(x), None)
+            run.forward(x, out)
+            self._forwarded = (run, len(x))
+        else:
+            net._core.predict(x, out, *net._threads())
         return out
 
     def backward(self, dY: ArrayLike, accumulate: bool) -> Array:
@@ -57,12 +63,12 @@ class Batches:
         if self._forwarded is None:
             raise RuntimeError("backward needs forward(X, training=True) before it")
         run, rows = self._forwarded
-        dy = as_inputs(dY, net.outputs, net.dtype.itemsize, "dY")
+        dy = as_inputs(dY, (net.outputs,), net.dtype.itemsize, "dY")
         if len(dy) != rows:
             raise ShapeError(f"dY must have {rows} rows as the last forward, got {len(dy)}")
         dx = np.empty((rows, net.inputs), net.dtype)
         run.backward(dy, accumulate, dx)
-        return dx
+        return dx.reshape(rows, *net.input_shape)
 
     def loss_and_gradient(
         self, X: ArrayLike, y: ArrayLike, loss: Loss | Callable[..., Any], sample_weight: object
@@ -75,7 +81,7 @@ class Batches:
             value, slope = call_loss(loss, y, self.forward(X, True))
             self.backward(slope, False)
             return value + net._core.penalty()
-        rows = as_rows(X, y, net.inputs, net.outputs, loss, net.dtype.itemsize)
+        rows = as_rows(X, y, net.input_shape, net.outputs, loss, net.dtype.itemsize)
         rows = rows.weighted(as_weights(rows, sample_weight, None, loss, net.outputs))
         value, penalty = self._run(len(rows), loss, rows.labels is not None).loss(rows.core())
         return float(value + penalty)

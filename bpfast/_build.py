@@ -1,18 +1,20 @@
-"""A network's first weights."""
+"""A network's arrays by name, and the values that they start with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfast import _core
 from bpfast._check import bad_value
 from bpfast._data import check_finite
-from bpfast._initializer import Initializer
-from bpfast.layers import Dense
 
 if TYPE_CHECKING:
+    from bpfast._graph import Tensor
     from bpfast.network import Network
 
 
@@ -20,24 +22,38 @@ if TYPE_CHECKING:
 _FARTHEST = 10.0
 
 
+def named(
+    tensors: Mapping[str, Tensor], flat: NDArray[Any], starts: Mapping[tuple[int, int], int]
+) -> dict[str, NDArray[Any]]:
+    """Return shaped views of a vector; `starts` says where the parts of core layers begin in it."""
+    views = {}
+    for name, tensor in tensors.items():
+        start = starts[tensor.layer, tensor.part]
+        views[name] = flat[start : start + math.prod(tensor.shape)].reshape(tensor.shape)
+    return views
+
+
 def draw_weights(net: Network) -> None:
-    """Fill the parameters as the layers' initializers say, from the network's seed."""
-    for layer, _, rows, cols, is_bias in net._core.tensors():
-        dense = cast(Dense, net.layers[layer])
-        name = net._names[layer]
-        init: Initializer = dense.bias_init if is_bias else dense.resolved_weight_init()
-        view = net.params[f"{name}.{'bias' if is_bias else 'kernel'}"]
-        fan_in = net.params[f"{name}.kernel"].shape[0] if is_bias else rows
-        kind, a, b = init.spec(fan_in, cols)
-        argument = f"{'bias_init' if is_bias else 'weight_init'} of layer {name}"
+    """Fill the parameters as the layers' initializers say, from the network's seed.
+
+    The stream of random numbers is given by the core layer: 2 i for its kernel, 2 i + 1 for its
+    bias.
+    """
+    for name, tensor in net._plan.parameters.items():
+        path, _, key = name.rpartition(".")
+        weight = net._plan.layers[tensor.layer].weights[key]
+        view = net.params[name]
+        kind, a, b = weight.init.spec(weight.fan_in, weight.fan_out)
+        argument = f"{'bias_init' if weight.is_bias else 'weight_init'} of layer {path}"
         if kind == "given":
-            values = init.values(view.shape)
+            values = weight.init.values(view.shape)
             assert values is not None
             check_finite(argument, values, net.dtype.itemsize)
             view[...] = values
-        elif kind == "orthogonal" and is_bias:
+        elif kind == "orthogonal" and weight.is_bias:
             raise ValueError(f"{argument} cannot be orthogonal")
         else:
             if 2 * max(abs(a), _FARTHEST * abs(b)) > float(np.finfo(net.dtype).max):
-                raise bad_value(argument, f"within the range of {net.dtype}", repr(init))
-            _core.fill(view, kind, a, b, net.seed, 2 * layer + is_bias)
+                raise bad_value(argument, f"within the range of {net.dtype}", repr(weight.init))
+            rows = view if weight.is_bias else view.reshape(-1, view.shape[-1])
+            _core.fill(rows, kind, a, b, net.seed, 2 * tensor.layer + tensor.part)

@@ -68,7 +68,7 @@ class CallableRun:
         self._cursor: dict[str, Any] = {}
         self._rates: NDArray[np.float64] = np.zeros(1)
         self._order: NDArray[np.int64] | None = None
-        self._before: NDArray[Any] = net.parameters.copy()
+        self._before = net._state()
         self.threads = self._run.threads
 
     def begin_epoch(self, rates: NDArray[np.float64], cursor: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class CallableRun:
         zero = dict.fromkeys(("batch", "correct", "squared", "absolute"), 0)
         self._cursor = {**zero, "loss_sum": 0.0, "weight_sum": 0.0, **cursor}
         self._rates = rates
-        self._before = self._net.parameters.copy()
+        self._before = self._net._state()
         counters = self._net._core.counters()
         if self._shuffle:
             self._order = _core.permutation(
@@ -103,11 +103,11 @@ class CallableRun:
         index: Any = span if self._order is None else self._order[span]
         x = self._rows.x[index]
         out = np.empty((len(x), self._net.outputs), self._net.dtype)
-        self._run.forward(x, True, out)
+        self._run.forward(x, out)
         value, slope = call_loss(self._loss, self._rows.target()[index], out)
         finite = np.isfinite(value) and np.isfinite(slope).all()
         if not finite and not self._ignore_faults:
-            raise _core.Fault("not_finite", len(self._net.layers), batch, 0)
+            raise _core.Fault("not_finite", len(self._net._plan.layers), batch, 0)
         self._run.backward(slope, False)
         self._run.apply(float(self._rates[batch if len(self._rates) > 1 else 0]))
         self._cursor["batch"] += 1
@@ -126,7 +126,7 @@ class CallableRun:
         counters = self._net._core.counters()
         self._net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
         if not (self._ignore_faults or np.isfinite(self._net.parameters).all()):
-            raise _core.Fault("not_finite", len(self._net.layers), self._batches - 1, 0)
+            raise _core.Fault("not_finite", len(self._net._plan.layers), self._batches - 1, 0)
         return self._net._core.penalty(), None
 
     def residuals(self, validation: bool) -> list[float]:
@@ -134,5 +134,5 @@ class CallableRun:
         raise NotImplementedError
 
     def restore(self) -> None:
-        """Put back the parameters of the epoch's start."""
-        self._net.parameters[:] = self._before
+        """Put back what the epoch started with."""
+        self._net._set_state(self._before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bpfast._check import bad_type, bad_value, check_non_negative
 from bpfast.errors import ShapeError
 
 if TYPE_CHECKING:
+    from bpfast.layers.shapes import Shape
     from bpfast.losses import Loss
 
 #: The element types that the core reads, in native byte order.
@@ -115,25 +117,44 @@ def check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
 
 
 def as_inputs(
-    value: object, features: int, itemsize: int, name: str = "X", *, scan: bool = True
+    value: object, shape: Shape, itemsize: int, name: str = "X", *, scan: bool = True
 ) -> NDArray[Any]:
-    """Return X as (rows, features), finite where `scan` asks for a look at all of it."""
+    """Return X as (rows, values of a row), finite where `scan` asks for a look at all of it.
+
+    It may come as (rows, *shape), one channel left out, or as it is returned. Only a layout that
+    has no such view is copied.
+    """
     array = as_array(name, value)
-    if array.ndim != 2:
-        raise ShapeError(
-            f"{name} must have shape (rows, {features}), got {array.ndim} dimensions {array.shape}"
-        )
-    if array.shape[1] != features:
-        raise ShapeError(f"{name} must have {features} columns, got shape {array.shape}")
+    features = math.prod(shape)
+    if array.ndim != 2 or array.shape[1] != features:
+        if len(shape) == 1 or array.ndim == 0 or not is_row(array.shape[1:], shape):
+            raise _not_rows(name, array, shape)
+        array = array.reshape(len(array), features)
     if scan:
         check_finite(name, array, itemsize)
     return array
 
 
+def is_row(given: tuple[int, ...], shape: Shape) -> bool:
+    """Whether an array of this shape is one row: as it is, flat, or without its one channel."""
+    return given in (shape, (math.prod(shape),)) or (shape[-1] == 1 and given == shape[:-1])
+
+
+def _not_rows(name: str, array: NDArray[Any], shape: Shape) -> ShapeError:
+    """Return the error of inputs that are no rows of this shape."""
+    if len(shape) == 1 and array.ndim == 2:
+        return ShapeError(f"{name} must have {shape[0]} columns, got shape {array.shape}")
+    expected = f"(rows, {', '.join(map(str, shape))})"
+    flat = "" if len(shape) == 1 else f" or (rows, {math.prod(shape)})"
+    return ShapeError(
+        f"{name} must have shape {expected}{flat}, got {array.ndim} dimensions {array.shape}"
+    )
+
+
 def as_rows(
     X: object,
     y: object,
-    features: int,
+    shape: Shape,
     outputs: int,
     loss: Loss | None,
     itemsize: int,
@@ -147,7 +168,7 @@ def as_rows(
     """
     name_x, name_y = f"X{suffix}", f"y{suffix}"
     streamed = may_stream and isinstance(X, np.memmap)
-    x = as_inputs(X, features, itemsize, name_x, scan=not streamed)
+    x = as_inputs(X, shape, itemsize, name_x, scan=not streamed)
     if len(x) == 0:
         raise ShapeError(f"{name_x} must have at least one row, got shape {x.shape}")
     array = as_array(name_y, y)

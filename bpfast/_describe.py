@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from bpfast import config
 from bpfast._check import check_bool, show
-from bpfast.layers import Dense
+from bpfast.layers.composite import Composite
+from bpfast.layers.dense import Dense
 
 if TYPE_CHECKING:
+    from bpfast._graph import Use
+    from bpfast.layers.shapes import Shape
     from bpfast.losses import Loss
     from bpfast.network import Network
     from bpfast.optimizers import Optimizer
 
 
 def summary(net: Network) -> str:
-    """Return one line a layer: name, kind, output, activation, parameters."""
+    """Return one line a layer: name, kind, output, activation, parameters; composites as a tree."""
     rows = [("layer", "kind", "output", "activation", "parameters")]
-    features = net.inputs
-    for name, layer in zip(net._names, net.layers, strict=True):
-        features = layer.out_features(features)
-        count = sum(v.size for key, v in net.params.items() if key.rpartition(".")[0] == name)
-        activation = layer.activation if isinstance(layer, Dense) else ""
-        rows.append((name, type(layer).__name__, str(features), activation, f"{count:,}"))
+    hidden: int | None = None  # depth of a composite that was shown before
+    for use in net._plan.uses:
+        if hidden is not None and use.depth > hidden:
+            continue
+        hidden = use.depth if use.first is not None else None
+        rows.append(_row(net, use))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [
         "  ".join(
@@ -35,9 +39,31 @@ def summary(net: Network) -> str:
     size = net.parameters.size
     total = (
         f"{size:,} parameters, {_bytes(net.parameters.nbytes)} as {net.dtype}; "
-        f"{net.inputs} inputs, {net.outputs} outputs"
+        f"{_values(net.input_shape)} inputs, {net.outputs} outputs"
     )
     return "\n".join([lines[0], rule, *lines[1:], rule, total])
+
+
+def _row(net: Network, use: Use) -> tuple[str, str, str, str, str]:
+    """Return the cells of a layer in one of its places."""
+    layer, names = use.layer, net._plan.parameters
+    kind = type(layer).__name__
+    if isinstance(layer, Dense) and layer.tied_to is not None:
+        kind += f" tied to {net._plan.path_of(layer.tied_to)}"
+    within = [name for name in names if f"{name}.".startswith(f"{use.first or use.path}.")]
+    own = [name for name in within if name.rpartition(".")[0] == use.path]
+    count = f"{sum(net.params[name].size for name in own):,}"
+    if isinstance(layer, Composite):
+        count = ""
+    if within and use.first is not None:
+        count = f"shared with {use.first}"
+    activation = str(getattr(layer, "activation", ""))
+    return "  " * use.depth + use.path, kind, _values(use.shape), activation, count
+
+
+def _values(shape: Shape) -> str:
+    """Write 784, or 28 x 28 x 1."""
+    return " x ".join(map(str, shape))
 
 
 def explain(
@@ -89,13 +115,19 @@ def explain(
             raise ValueError(f"{name} must be None without speed=True, got {show(value)}")
     batch_size = _speed.batch_size_of(net, batch_size)
     threads, reason = config.thread_choice(net.n_threads)
-    flops = 6 * batch_size * sum(v.size for k, v in net.params.items() if k.endswith(".kernel"))
+    flops = 6 * batch_size * net._plan.products()
     head = (
         f"one step of {batch_size} rows: {flops / 1e6:.3g} MFLOP, ISA {net._core.isa}, "
         f"up to {threads} thread{'s' if threads > 1 else ''} ({reason}), "
         f"{_bytes(net.memory_required(batch_size))} in all"
     )
-    return "\n".join([head, *(f"  {line}" for line in net._core.plan_lines(batch_size))])
+    names = net._plan.names
+    width = max(map(len, names))
+    lines = (
+        re.sub(r"layer (\d+) *", lambda m: f"layer {names[int(m[1])]:<{width}}  ", line)
+        for line in net._core.plan_lines(batch_size)
+    )
+    return "\n".join([head, *(f"  {line}" for line in lines)])
 
 
 def _bytes(n: float) -> str:

@@ -22,19 +22,22 @@ from bpfast._check import (
     check_real,
     listed,
 )
-from bpfast._spec import DTYPES, core_rule, layer_names, read_layers
+from bpfast._graph import Plan
+from bpfast._spec import DTYPES, core_rule, read_layers
 from bpfast._value import build
 from bpfast.errors import ShapeError
-from bpfast.layers import Dense, Layer
-from bpfast.layers import from_config as layer_from_config
+from bpfast.layers.base import Layer
+from bpfast.layers.configs import from_configs
+from bpfast.layers.shapes import Shape
 
 if TYPE_CHECKING:
     from bpfast._fit import Progress
     from bpfast.losses import Loss
     from bpfast.optimizers import Optimizer
 
-#: The newest version of descriptions that this code reads, and the one it writes.
-SCHEMA = 1
+#: The version of descriptions that this code writes. Version 1 had the number of inputs in place of
+#: their shape, and each layer once.
+SCHEMA = 2
 #: What the names of the optimizer's tensors begin with.
 STATE = "optimizer."
 
@@ -62,8 +65,9 @@ class Description:
     """
 
     dtype: str
-    inputs: int
+    input_shape: Shape
     layers: list[Layer]
+    plan: Plan
     seed: int
     step: int
     epoch: int
@@ -76,21 +80,7 @@ class Description:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the parameters' names and shapes, in the network's order."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        features = self.inputs
-        for name, layer in zip(layer_names(self.layers), self.layers, strict=True):
-            units = layer.out_features(features)
-            if isinstance(layer, Dense):
-                shapes[f"{name}.kernel"] = (features, units)
-                if layer.use_bias:
-                    shapes[f"{name}.bias"] = (units,)
-            features = units
-        return shapes
-
-    def statistics(self) -> tuple[str, str]:
-        """Return the names that the statistics of a first Standardize layer have."""
-        first = layer_names(self.layers)[0]
-        return f"{first}.mean", f"{first}.scale"
+        return {name: tensor.shape for name, tensor in self.plan.parameters.items()}
 
     def check(self, tensors: Tensors) -> bool:
         """Raise unless the tensors are those of this network; return whether statistics are there.
@@ -103,10 +93,11 @@ class Description:
         expected = self.shapes()
         for slot in self.slots:
             expected |= {f"{STATE}{slot}.{name}": shape for name, shape in self.shapes().items()}
-        mean, scale = self.statistics()
-        measured = self.layers[0].first_only and mean in tensors
-        if measured:
-            expected |= {mean: (self.inputs,), scale: (self.inputs,)}
+        measured = self.plan.measured_buffers()
+        has_measured = any(name in tensors for name in measured)
+        for name, tensor in self.plan.buffers.items():
+            if has_measured or name not in measured:
+                expected[name] = tensor.shape
         for name, shape in expected.items():
             if name not in tensors:
                 raise ValueError(f"tensor {name} is missing")
@@ -116,7 +107,7 @@ class Description:
         unknown = [name for name in tensors if name not in expected]
         if unknown:
             raise ValueError(f"unexpected tensors: {listed(sorted(unknown))}")
-        return measured
+        return has_measured
 
 
 def read(value: object) -> Description:
@@ -128,20 +119,20 @@ def read(value: object) -> Description:
         A part is missing, of the wrong type or out of range; the message names it.
     """
     of = _Part("description", value)
-    if of["schema"] != SCHEMA:
-        raise bad_value("schema", f"{SCHEMA} (of this bpfast)", of["schema"])
-    given = [
-        layer_from_config(config, f"layers[{i}]") for i, config in enumerate(of.items("layers"))
-    ]
-    layers, inputs = read_layers(given, check_count("inputs", of["inputs"]))
-    layer_names(layers)
+    schema = of["schema"]
+    if schema not in (1, SCHEMA) or isinstance(schema, bool):
+        raise bad_value("schema", f"1 or {SCHEMA} (of this bpfast)", schema)
+    rows = check_count("inputs", of["inputs"]) if schema == 1 else of.items("input_shape")
+    layers, input_shape = read_layers(from_configs(of.items("layers")), rows)
+    plan = Plan(layers, input_shape)
     counters = _Part("counters", of["counters"])
     optimizer, loss, progress = of["optimizer"], of["loss"], of["progress"]
     rule = None if optimizer is None else build("optimizer", optimizer, optimizers.TABLE)
     described = Description(
         dtype=check_choice("dtype", of["dtype"], DTYPES),
-        inputs=inputs,
+        input_shape=input_shape,
         layers=layers,
+        plan=plan,
         seed=check_int("counters['seed']", counters["seed"], 0, 2**63 - 1),
         step=check_int("counters['step']", counters["step"], 0, 2**63 - 1),
         epoch=check_int("counters['epoch']", counters["epoch"], 0, 2**63 - 1),
@@ -157,7 +148,7 @@ def read(value: object) -> Description:
     )
     if progress is None:
         return described
-    outputs = list(described.shapes().values())[-1][-1]
+    (outputs,) = plan.layers[-1].shape
     return replace(described, progress=_read_progress(_Part("progress", progress), outputs))
 
 

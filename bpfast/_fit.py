@@ -29,7 +29,6 @@ from bpfast._symmetry import warn_of_symmetry
 from bpfast.callbacks import Callback, Checkpoint, History, check_callbacks
 from bpfast.callbacks import Progress as ProgressLines
 from bpfast.errors import DivergenceError
-from bpfast.layers import Standardize
 
 if TYPE_CHECKING:
     from bpfast.network import Network
@@ -75,10 +74,10 @@ class Fit:
         share = check_fraction("validation_split", options["validation_split"])
         # Rows are read once more before the first step for a split or for statistics, and by Python
         # for its own losses: then a memory map is searched for NaN now.
-        measures = isinstance(net.layers[0], Standardize) and not net._measured
+        measures = net._plan.standardizes and not net._measured
         stream = known is not None and not share and not measures
         size = net.dtype.itemsize
-        rows = as_rows(X, y, net.inputs, net.outputs, known, size, may_stream=stream)
+        rows = as_rows(X, y, net.input_shape, net.outputs, known, size, may_stream=stream)
         rows = rows.weighted(
             as_weights(rows, options["sample_weight"], options["class_weight"], known, net.outputs)
         )
@@ -127,7 +126,13 @@ class Fit:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise bad_type("validation_data", "(X, y) or (X, y, sample_weight)", given)
         found = as_rows(
-            given[0], given[1], net.inputs, net.outputs, loss, net.dtype.itemsize, "_validation"
+            given[0],
+            given[1],
+            net.input_shape,
+            net.outputs,
+            loss,
+            net.dtype.itemsize,
+            "_validation",
         )
         if (found.labels is None) != (rows.labels is None):
             raise ValueError("y_validation must be given as y is: both class labels, or both rows")
@@ -191,7 +196,7 @@ class Fit:
         net = self.net
         warn_of_symmetry(net)
         progress = net._progress.freeze() if self.resume and net._progress is not None else None
-        measures = isinstance(net.layers[0], Standardize) and not net._measured
+        measures = net._plan.standardizes and not net._measured
         before = net._buffers.copy()
         try:
             if measures:
@@ -356,8 +361,9 @@ class Fit:
         self.run_.restore()
         net._core.reset_optimizer()
         net._optimizer = None
-        inside = fault.layer < len(net.layers)
-        layer = net._names[fault.layer] if inside else None
+        names = net._plan.names
+        inside = fault.layer < len(names)
+        layer = names[fault.layer] if inside else None
         what = f"layer {layer}" if inside else "the loss"
         message = (
             f"{what} became NaN or infinite in epoch {epoch}, batch {fault.batch}; the weights of "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, losses
 from bpfast._check import bad_type
-from bpfast._data import as_array, as_inputs, as_rows, as_weights
+from bpfast._data import as_array, as_inputs, as_rows, as_weights, is_row
 from bpfast._score import Scorer
 from bpfast.errors import ShapeError
 
@@ -23,8 +23,8 @@ Array = NDArray[Any]
 def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
     """Return the output for one row; see `Network.predict_one`."""
     row = as_array("x", x)
-    if row.shape != (net.inputs,):
-        raise ShapeError(f"x must have shape ({net.inputs},), got {row.shape}")
+    if not is_row(row.shape, net.input_shape):
+        raise ShapeError(f"x must have shape {net.input_shape}, got {row.shape}")
     if out is None:
         out = np.empty(net.outputs, net.dtype)
     elif type(out) is not np.ndarray:
@@ -35,14 +35,13 @@ def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
         )
     elif not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    net._core.predict(as_inputs(row[None], net.inputs, net.dtype.itemsize, "x"), out, 1)
+    net._core.predict(as_inputs(row[None], net.input_shape, net.dtype.itemsize, "x"), out, 1)
     return out
 
 
 def _heads(net: Network) -> tuple[str, str | None]:
     """Return the last layer's activation, and the kind of the last fit's loss."""
-    last = str(net.layers[-1].spec().get("activation", "identity"))
-    return last, None if net._loss is None else net._loss.kind
+    return net._plan.activation, None if net._loss is None else net._loss.kind
 
 
 def probabilities(net: Network, X: ArrayLike) -> Array:
@@ -84,6 +83,6 @@ def evaluate(
         raise ValueError("loss must be given: this network was never fitted")
     chosen = cast(Any, net._loss) if loss is None else losses.get(loss)
     known = chosen if isinstance(chosen, losses.Loss) else None
-    rows = as_rows(X, y, net.inputs, net.outputs, known, net.dtype.itemsize)
+    rows = as_rows(X, y, net.input_shape, net.outputs, known, net.dtype.itemsize)
     rows = rows.weighted(as_weights(rows, sample_weight, None, known, net.outputs))
     return Scorer(net, chosen, net._metrics if metrics is None else metrics, rows).evaluate(rows)

@@ -48,6 +48,7 @@ class Scorer:
     ) -> None:
         self.net = net
         self.loss = loss
+        _check_output(net, loss)
         entries = metrics.get(wanted)
         self.functions = [(name, f) for name, f in entries if f is not None]
         self.builtin = [name for name, f in entries if f is None]
@@ -117,6 +118,21 @@ class Scorer:
         sums = self.net._core.evaluate(rows.core(), self.objective, threads, residuals)
         scores = self.from_sums(sums, () if residuals is None else residuals, self.spread(rows))
         return {**scores, **self.in_python(rows)}
+
+
+def _check_output(net: Network, loss: Loss | Callable[..., Any]) -> None:
+    """Raise where the loss applies an activation that the output has had already.
+
+    Behind a `Dense` the core takes the value before the activation instead.
+    """
+    fused = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+    kind = loss.kind if isinstance(loss, Loss) else ""
+    last = net._plan.layers[-1]
+    if kind in fused and last.kind != "dense" and net._plan.activation != "identity":
+        raise ValueError(
+            f"loss {kind!r} works on the output before {fused[kind]}: leave out the last layer's "
+            f"{net._plan.activation!r}, or end with a Dense that has {fused[kind]!r}"
+        )
 
 
 def _r2(residuals: NDArray[np.float64], spread: NDArray[np.float64]) -> float:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpfast._check import bad_type, bad_value, check_count
-from bpfast.layers import Dense, Layer, check_layer
+from bpfast.layers.base import Layer, check_layer
+from bpfast.layers.dense import Dense
+from bpfast.layers.shapes import Shape, check_shape
 
 if TYPE_CHECKING:
     from bpfast.optimizers import Optimizer
@@ -42,44 +44,19 @@ def seed_of(rng: object) -> int:
     raise bad_type("rng", "an int, a numpy.random.Generator or None", rng)
 
 
-def read_layers(layers: object, input_shape: object) -> tuple[list[Layer], int]:
-    """Return checked layers and the number of inputs."""
+def read_layers(layers: object, input_shape: object) -> tuple[list[Layer], Shape]:
+    """Return checked layers and the shape of an input row."""
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence):
         raise bad_type("layers", "a list of sizes or of layers", layers)
     if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in layers):
         sizes = [check_count(f"layers[{i}]", n) for i, n in enumerate(layers)]
         if len(sizes) < 2:
             raise bad_value("layers", "at least two sizes: inputs and outputs", layers)
-        if input_shape is not None and _inputs_of(input_shape) != sizes[0]:
+        if input_shape is not None and check_shape("input_shape", input_shape) != (sizes[0],):
             raise ValueError(f"input_shape {input_shape!r} contradicts layers[0] = {sizes[0]}")
         hidden = [Dense(n, "relu", weight_init="he_normal") for n in sizes[1:-1]]
-        return [*hidden, Dense(sizes[-1], weight_init="he_normal")], sizes[0]
+        return [*hidden, Dense(sizes[-1], weight_init="he_normal")], (sizes[0],)
     checked = [check_layer(f"layers[{i}]", layer) for i, layer in enumerate(layers)]
     if input_shape is None:
         raise ValueError("input_shape must be given with a list of layers")
-    if len({id(layer) for layer in checked}) < len(checked):
-        raise ValueError("layers must be distinct objects: a layer may stand in one place only")
-    for i, layer in enumerate(checked):
-        if i > 0 and layer.first_only:
-            raise ValueError(f"layers[{i}]: {type(layer).__name__} must be the first layer")
-    if not any(isinstance(layer, Dense) for layer in checked):
-        raise ValueError("layers must contain at least one Dense")
-    return checked, _inputs_of(input_shape)
-
-
-def _inputs_of(input_shape: object) -> int:
-    """Return the number of inputs from an int or a tuple of one."""
-    if isinstance(input_shape, tuple) and len(input_shape) == 1:
-        return check_count("input_shape", input_shape[0])
-    return check_count("input_shape", input_shape)
-
-
-def layer_names(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's name, by default its index; they must differ."""
-    names = [str(i) if layer.name is None else layer.name for i, layer in enumerate(layers)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise ValueError(
-                f"layers[{i}].name {name!r} is already that of layers[{names.index(name)}]"
-            )
-    return names
+    return checked, check_shape("input_shape", input_shape)

@@ -16,7 +16,6 @@ from bpfast._check import bad_type, check_count
 from bpfast._data import as_rows
 from bpfast._score import Scorer
 from bpfast._spec import core_rule
-from bpfast.layers import Standardize
 
 if TYPE_CHECKING:
     from bpfast.network import Network
@@ -185,8 +184,10 @@ def _default(*values: Any) -> Any:
 
 def _loss_of(net: Network, loss: Any) -> losses.Loss:
     """Return the loss to time."""
-    last = str(net.layers[-1].spec().get("activation", "identity"))
-    usual = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}.get(last, "mse")
+    usual = "mse"
+    if net._plan.layers[-1].kind == "dense":
+        by_activation = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+        usual = by_activation.get(net._plan.activation, usual)
     found = losses.get(_default(loss, net._loss, usual))
     if not isinstance(found, losses.Loss):
         raise bad_type("loss", "a name or a Loss (a function runs outside of the step)", loss)
@@ -208,17 +209,16 @@ def _made_up(net: Network, rows: int, loss: losses.Loss) -> Any:
         y = rng.poisson(1.0, size=shape).astype(net.dtype)
     else:
         y = normal(shape, net.dtype)
-    return as_rows(x, y, net.inputs, net.outputs, loss, net.dtype.itemsize)
+    return as_rows(x, y, net.input_shape, net.outputs, loss, net.dtype.itemsize)
 
 
 def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) -> Speed:
     """Time steps of `net`, which is a copy."""
-    weights = sum(v.size for k, v in net.params.items() if k.endswith(".kernel"))
-    guess = 6 * weights * batch_size / GUESSED_RATE
+    guess = 6 * max(net._plan.products(), 1) * batch_size / GUESSED_RATE
     by_inputs = MOST_INPUTS // (batch_size * net.inputs)
     batches = max(1, min(MOST_BATCHES, by_inputs, int(EPOCH_SECONDS / guess)))
     rows = _made_up(net, batches * batch_size, loss)
-    if isinstance(net.layers[0], Standardize) and not net._measured:
+    if net._plan.standardizes and not net._measured:
         net._core.standardize(rows.x)
     threads, exact = net._threads()
     run = _core.Run(
@@ -243,7 +243,7 @@ def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) 
         piece
         for column, found in enumerate(shown)
         if found is not None
-        for piece in _split(len(net.layers), found, laps[:, :, column], kernels)
+        for piece in _split(len(net._plan.layers), found, laps[:, :, column], kernels)
     ]
     trained = sum(int(p[3]) for p in table if p is not None and p[0] == "update")
     slots = len(net._core.slot_names(str(core_rule(rule)["rule"])))

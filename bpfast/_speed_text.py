@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bpfast._spec import core_rule
-from bpfast.layers import Dense
+from bpfast.layers.shapes import show_shape
 
 if TYPE_CHECKING:
     from bpfast._speed import Piece, Speed
@@ -47,11 +47,10 @@ def _head(net: Network, speed: Speed) -> list[str]:
     """Return what was measured."""
     rate = speed.batch_size / speed.step_seconds
     flops = sum(piece.flops for piece in speed.pieces)
-    sizes = [net.inputs, *(layer.units for layer in net.layers if isinstance(layer, Dense))]
     return [
         f"one training step of {speed.batch_size:,} rows: {_time(speed.step_seconds)}, "
         f"{rate:,.0f} rows/s, {_rate(flops / speed.step_seconds)} GFLOP/s",
-        _short(f"{'-'.join(map(str, sizes))} {net.dtype}, {speed.loss!r}, {speed.optimizer!r}"),
+        _short(f"{net._plan.sizes()} {net.dtype}, {speed.loss!r}, {speed.optimizer!r}"),
         f"{_count(speed.threads, 'thread')} of {speed.allowed}, ISA {net._core.isa}",
     ]
 
@@ -62,7 +61,7 @@ def _table(net: Network, speed: Speed) -> list[str]:
     header = ["step", "layer", "work", "time", "share", "GFLOP/s", "of kernel"]
     rows = [header + ["threads"] * many]
     for piece in speed.pieces:
-        name = "" if piece.layer is None else _short(net._names[piece.layer], NAME_WIDTH)
+        name = "" if piece.layer is None else _short(net._plan.names[piece.layer], NAME_WIDTH)
         cells = [_what(net, piece), name, _work(net, speed, piece), _time(piece.seconds)]
         cells += [_percent(speed.share(piece)), "", ""]
         if piece.flops:
@@ -96,8 +95,8 @@ def _what(net: Network, piece: Piece) -> str:
 
 def _activation(net: Network, piece: Piece) -> str:
     """Return the activation of a piece's layer."""
-    layer = None if piece.layer is None else net.layers[piece.layer]
-    return layer.activation if isinstance(layer, Dense) else ""
+    spec = {} if piece.layer is None else net._plan.layers[piece.layer].spec
+    return str(spec.get("activation", ""))
 
 
 def _work(net: Network, speed: Speed, piece: Piece) -> str:
@@ -112,18 +111,23 @@ def _work(net: Network, speed: Speed, piece: Piece) -> str:
     }
     if piece.layer is None:
         return fixed[piece.what]
-    layer = net.layers[piece.layer]
-    if not isinstance(layer, Dense):
-        return type(layer).__name__
-    rows, cols = net.params[f"{net._names[piece.layer]}.kernel"].shape
+    layer = net._plan.layers[piece.layer]
     rule = core_rule(speed.optimizer)["rule"]
-    weights = f"{rows:,} x {cols:,}"
+    before, after = show_shape(layer.input_shape), show_shape(layer.shape)
+    weights = " + ".join(show_shape(weight.shape) for weight in layer.weights.values())
+    if layer.kind == "dense":
+        before, after = f"{layer.input_shape[0]:,}", f"{layer.shape[0]:,}"
+        weights = f"{before} x {after}"
+    name = "" if layer.kind in ("dense", "conv") else f"{layer.kind} "
+    relu = layer.spec.get("activation") == "relu" and layer.kind in ("dense", "conv")
     return {
-        "forward": f"{rows:,} -> {cols:,}" + ", relu" * (layer.activation == "relu"),
-        "backward": f"{rows:,} <- {cols:,}" if piece.flops else "no gradient to the inputs",
+        "forward": f"{name}{before} -> {after}" + ", relu" * relu,
+        "backward": (
+            f"{name}{before} <- {after}" if piece.flops or name else "no gradient to the inputs"
+        ),
         "gradient": weights,
         "update": f"{weights}, {rule}",
-    }.get(piece.what, f"{speed.batch_size:,} x {cols:,}")
+    }.get(piece.what, f"{name}{speed.batch_size:,} x {after}")
 
 
 def _foot(net: Network, speed: Speed) -> list[str]:
@@ -140,7 +144,7 @@ def _foot(net: Network, speed: Speed) -> list[str]:
         f"{busy} of the step."
     )
     parts = [facts, teams] if speed.threads > 1 else [facts]
-    text = [" ".join(parts), " ".join(sentences(speed, net._names))]
+    text = [" ".join(parts), " ".join(sentences(speed, net._plan.names))]
     return [line for part in text for line in textwrap.wrap(part, WIDTH)]
 
 

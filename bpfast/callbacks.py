@@ -25,7 +25,6 @@ from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
@@ -89,7 +88,7 @@ class EarlyStopping(Callback):
         self.min_delta = check_non_negative("min_delta", min_delta)
         self.restore_best_weights = check_bool("restore_best_weights", restore_best_weights)
         self._watch = Monitor(self.monitor, self.min_delta)
-        self._weights: NDArray[np.floating[Any]] | None = None
+        self._best: tuple[NDArray[Any], NDArray[Any]] | None = None
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
 
@@ -106,14 +105,14 @@ class EarlyStopping(Callback):
     def on_train_begin(self, logs: Logs) -> None:
         """Forget earlier fits."""
         self._watch.reset()
-        self._weights = self.best_epoch = self.stopped_epoch = None
+        self._best = self.best_epoch = self.stopped_epoch = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool:
         """Keep the weights of a better epoch; stop when there was none for too long."""
         if self._watch.update(logs):
             self.best_epoch = epoch
             if self.restore_best_weights:
-                self._weights = self.net.parameters.copy()
+                self._best = self.net._state()
             return False
         if self.wait < self.patience:
             return False
@@ -123,9 +122,9 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Put the best weights back and free the copy; not in mid-epoch: a fit may resume there."""
         interrupted = getattr(self.net, "_progress", None)
-        if self._weights is not None and not (interrupted and interrupted.cursor):
-            self.net.parameters[...] = self._weights
-        self._weights = None
+        if self._best is not None and not (interrupted and interrupted.cursor):
+            self.net._set_state(self._best)
+        self._best = None
 
     def get_state(self) -> dict[str, Any]:
         """Return best, wait and best_epoch in JSON types; not the weights."""

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 
 class ShapeError(ValueError):
-    """An array has the wrong number of dimensions, rows or columns."""
+    """An array has the wrong number of dimensions, rows or columns, or layers do not fit.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    layer : str, optional
+        Name of the layer whose input does not fit; None where it was an array.
+    """
+
+    def __init__(self, message: str, *, layer: str | None = None) -> None:
+        super().__init__(message)
+        self.layer = layer
 
 
 class DivergenceError(FloatingPointError):

@@ -1,9 +1,10 @@
 """Model files: safetensors, with the architecture as JSON in the metadata.
 
-A file holds the parameters by name (``0.kernel`` (inputs, outputs), ``0.bias``), the statistics of
-a Standardize layer (``0.mean``, ``0.scale``), the optimizer's state
-(``optimizer.<slot>.<parameter>``), and under the one metadata key ``bpfast`` everything else. It
-has no time stamp: equal networks make equal files.
+A file holds the parameters by name (``0.kernel`` (inputs, outputs), ``0.bias``), running statistics
+(``1.running_mean``) and those of a Standardize layer (``0.mean``, ``0.scale``), the optimizer's
+state (``optimizer.<slot>.<parameter>``), and under the one metadata key ``bpfast`` everything else:
+layers as their arguments, composites with those within, a further use of one as
+``{"shared": path}`` of the first. It has no time stamp: equal networks make equal files.
 
 A file is read tensor by tensor into the network, after all of its header was found to fit.
 """
@@ -19,18 +20,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast._check import bad_type, check_count, check_path, listed, one_line, show
-from bpfast._data import as_array, check_finite
+from bpfast._check import bad_type, check_count, check_path, one_line, show
 from bpfast._description import SCHEMA, STATE, Description, Tensors
 from bpfast._description import read as read_description
 from bpfast._spec import core_rule
+from bpfast.layers.base import config_of
 
 if TYPE_CHECKING:
+    from bpfast._transfer import Matches
     from bpfast.network import Network
 
 #: The metadata key.
@@ -39,25 +41,14 @@ KEY = "bpfast"
 _DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64"}
 
 
-class Matches(NamedTuple):
-    """What `Network.load_weights` found."""
-
-    matched: list[str]
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-    mismatched: list[str]
-
-
 # ---- a network as parts ------------------------------------------------------------------------
 
 
 def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return copies of the tensors, and a description in JSON types."""
     tensors = {name: view.copy() for name, view in net.params.items()}
-    if net._measured:
-        first = net._names[0]
-        mean, scale = net._buffers.reshape(2, net.inputs)
-        tensors |= {f"{first}.mean": mean.copy(), f"{first}.scale": scale.copy()}
+    unknown = () if net._measured else net._plan.measured_buffers()
+    tensors |= {name: view.copy() for name, view in net.buffers.items() if name not in unknown}
     slots: list[str] = []
     if net._optimizer is not None:
         slots = net._core.slot_names(str(core_rule(net._optimizer)["rule"]))
@@ -69,8 +60,8 @@ def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     description = {
         "schema": SCHEMA,
         "dtype": net.dtype.name,
-        "inputs": net.inputs,
-        "layers": [layer.config() for layer in net.layers],
+        "input_shape": list(net.input_shape),
+        "layers": config_of(net.layers, "", {}),
         "counters": net._core.counters(),
         "loss": None if net._loss is None else net._loss.config(),
         "metrics": net._metrics,
@@ -111,13 +102,12 @@ def _fill(
     net: Network, found: Description, tensors: Tensors, measured: bool, n_threads: int | None
 ) -> None:
     """Make the network and copy the tensors, which were checked, one at a time."""
-    net._setup(found.layers, found.inputs, found.dtype, found.seed, n_threads)
-    for name, view in net.params.items():
-        view[...] = tensors[name]
-    if measured:
-        for view, name in zip(net._buffers.reshape(2, -1), found.statistics(), strict=True):
+    net._setup(found.layers, found.input_shape, found.dtype, found.seed, n_threads)
+    unknown = () if measured else found.plan.measured_buffers()
+    for name, view in (*net.params.items(), *net.buffers.items()):
+        if name not in unknown:
             view[...] = tensors[name]
-        net._measured = True
+    net._measured = measured
     if found.optimizer is not None:
         net._set_optimizer(found.optimizer)
         for index, slot in enumerate(found.slots):
@@ -315,58 +305,11 @@ def load_weights(
     net: Network, src: str | os.PathLike[str] | Mapping[str, ArrayLike], *, strict: bool
 ) -> Matches:
     """Copy weights by name and shape; see `Network.load_weights`."""
+    from bpfast._transfer import copy_weights
+
     if isinstance(src, Mapping):
-        return _copy_weights(net, src, strict)
+        return copy_weights(net, src, strict)
     if not isinstance(src, str | os.PathLike):
         raise bad_type("src", "a path or a dict of arrays", src)
     with _opened(check_path("src", src)) as (tensors, _):
-        return _copy_weights(net, tensors, strict)
-
-
-def _copy_weights(
-    net: Network, given: Mapping[str, ArrayLike] | _FileTensors, strict: bool
-) -> Matches:
-    """Find what matches, check all of it, then copy."""
-    sources = _sources(net, given)
-    found = Matches([], [], sorted(set(sources) - set(net.params)), [])
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, view in net.params.items():
-        if name not in sources:
-            found.missing_keys.append(name)
-            continue
-        key = sources[name]
-        array = as_array(f"src[{key!r}]", given[key])
-        array = array.T if key.endswith(".weight") else array
-        if array.shape != view.shape:
-            found.mismatched.append(f"{name}: {array.shape} for {view.shape}")
-            continue
-        check_finite(f"src[{key!r}]", array, net.dtype.itemsize)
-        found.matched.append(name)
-        arrays[name] = array
-    if strict and (found.missing_keys or found.unexpected_keys or found.mismatched):
-        problems = [
-            f"{what} {listed(names)}"
-            for what, names in zip(("missing", "unexpected", "mismatched"), found[1:], strict=True)
-            if names
-        ]
-        raise ValueError(f"src does not fit the network: {'; '.join(problems)}")
-    for name, array in arrays.items():
-        net.params[name][...] = array
-    return found
-
-
-def _sources(net: Network, given: Mapping[str, ArrayLike] | _FileTensors) -> dict[str, str]:
-    """Return the key of `given` for each parameter's name; ``name.weight`` stands for a kernel."""
-    first = net._names[0]
-    sources: dict[str, str] = {}
-    for key in given:
-        if not isinstance(key, str):
-            raise bad_type("a key of src", "a str", key)
-        if key.startswith(STATE) or key in (f"{first}.mean", f"{first}.scale"):
-            continue  # not parameters: state and statistics stay the network's own
-        layer, _, role = key.rpartition(".")
-        name = f"{layer}.kernel" if role == "weight" else key
-        if name in sources:
-            raise ValueError(f"src must have one of {name!r} and '{layer}.weight', got both")
-        sources[name] = key
-    return sources
+        return copy_weights(net, tensors, strict)

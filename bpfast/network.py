@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,16 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, _describe, _inference, config, losses
 from bpfast._batches import Batches
-from bpfast._build import draw_weights
+from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_index, check_notes
 from bpfast._data import as_inputs, check_finite
-from bpfast._spec import DTYPES, core_rule, layer_names, read_layers, seed_of
-from bpfast.layers import Dense, Layer
+from bpfast._graph import Plan
+from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
+from bpfast.layers.base import Layer
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
+    from bpfast._transfer import Matches
     from bpfast.callbacks import Callback, History
-    from bpfast.io import Matches
+    from bpfast.layers.shapes import Shape
     from bpfast.optimizers import Optimizer
     from bpfast.schedules import Schedule
 
@@ -37,9 +40,11 @@ class Network:
     ----------
     layers : list of int or list of Layer
         Sizes, as in ``[784, 256, 10]``: dense layers with relu inside, identity at the end, and
-        He-normal weights throughout; or layers, with `input_shape`.
-    input_shape : int, optional
-        Values per input row; needed with a list of layers.
+        He-normal weights throughout; or layers, with `input_shape`. A layer that appears twice
+        shares its parameters.
+    input_shape : int or tuple of int, optional
+        Of an input row: n or (n,), (length, channels) or (height, width, channels); needed with a
+        list of layers.
     dtype : {"float32", "float64"}, default "float32"
         Of weights, arithmetic and outputs.
     rng : int, numpy.random.Generator or None, default None
@@ -51,10 +56,18 @@ class Network:
 
     Attributes
     ----------
+    input_shape : tuple of int
+    inputs, outputs : int
+        Values of an input row and of an output row.
     params, grads : dict of str to ndarray
-        Writable views by name: ``"0.kernel"`` (inputs, outputs), ``"0.bias"`` (outputs,).
+        Writable views by name: ``"0.kernel"`` (inputs, outputs), ``"0.bias"`` (outputs,). A name is
+        the path of a layer, through composites, and what it is of that layer; shared ones have the
+        path of the first place.
     parameters, gradients : ndarray (n,)
         The same memory as one vector: the concatenated, raveled values of `params` and `grads`.
+    buffers : dict of str to ndarray
+        Writable views of what is measured, not trained: running statistics, and the mean and scale
+        of a Standardize layer, 0 and 1 until the first fit.
     history : History or None
         Of the last fit, also when it ended in an exception.
     metadata : dict of str to str
@@ -72,7 +85,7 @@ class Network:
         self,
         layers: Sequence[int] | Sequence[Layer],
         *,
-        input_shape: int | tuple[int] | None = None,
+        input_shape: int | Sequence[int] | None = None,
         dtype: str = "float32",
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
@@ -81,7 +94,12 @@ class Network:
         draw_weights(self)
 
     def _setup(
-        self, layers: list[Layer], inputs: int, dtype: str, seed: int, n_threads: int | None
+        self,
+        layers: list[Layer],
+        input_shape: Shape,
+        dtype: str,
+        seed: int,
+        n_threads: int | None,
     ) -> None:
         """Make the core network; weights are still zero."""
         name: Any = dtype  # NumPy's types and dtype objects are taken too
@@ -89,21 +107,32 @@ class Network:
             name = np.dtype(name).name
         self.dtype = np.dtype(check_choice("dtype", name, DTYPES))
         self.layers: tuple[Layer, ...] = tuple(layers)
-        self.inputs = inputs
+        self.input_shape = input_shape
+        self.inputs = math.prod(input_shape)
         self.seed = seed
         self.n_threads = None if n_threads is None else check_count("n_threads", n_threads)
         self.metadata: dict[str, str] = {}
         self.history: History | None = None
-        self._names = layer_names(layers)
-        specs = [layer.spec() for layer in layers]
-        isa = config.chosen_isa()
-        self._core = _core.Net(specs, inputs, self.dtype.itemsize, isa, seed)
+        self._plan = Plan(layers, input_shape)
+        self._trainable = self._plan.trainable()
+        self._core = _core.Net(
+            self._plan.specs(),
+            self._plan.core_input,
+            self.dtype.itemsize,
+            config.chosen_isa(),
+            seed,
+        )
         self.outputs: int = self._core.outputs
         self.parameters: Array = np.asarray(self._core.parameters())
         self.gradients: Array = np.asarray(self._core.gradients())
         self._buffers: Array = np.asarray(self._core.buffers())
         self.params = self._views(self.parameters)
         self.grads = self._views(self.gradients)
+        self.buffers = named(
+            self._plan.buffers,
+            self._buffers,
+            {(layer, part): at for layer, at, _, part in self._core.buffers_list()},
+        )
         self._measured = False  # a first Standardize layer has its statistics
         self._optimizer: Optimizer | None = None
         self._loss: losses.Loss | None = None
@@ -113,16 +142,19 @@ class Network:
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
         self._lock = _core.FitLock()
         self._batches = Batches(self)
-        self._trainable = [layer.trainable for layer in layers]
 
     def _views(self, flat: Array) -> dict[str, Array]:
         """Return named, shaped views of a vector of parameters."""
-        views = {}
-        for layer, offset, rows, cols, is_bias in self._core.tensors():
-            name = f"{self._names[layer]}.{'bias' if is_bias else 'kernel'}"
-            view = flat[offset : offset + rows * cols]
-            views[name] = view if is_bias else view.reshape(rows, cols)
-        return views
+        starts = {(layer, int(bias)): at for layer, at, _, _, bias in self._core.tensors()}
+        return named(self._plan.parameters, flat, starts)
+
+    def _state(self) -> tuple[Array, Array]:
+        """Return a copy of what training changes: parameters and buffers."""
+        return self.parameters.copy(), self._buffers.copy()
+
+    def _set_state(self, state: tuple[Array, Array]) -> None:
+        """Put back what `_state` returned."""
+        self.parameters[...], self._buffers[...] = state
 
     # ---- training
 
@@ -152,8 +184,9 @@ class Network:
 
         Parameters
         ----------
-        X : array (rows, inputs)
-            Any real dtype and layout, memory maps included; read in place.
+        X : array (rows, inputs) or (rows, *input_shape)
+            Any real dtype and layout, memory maps included; read in place. For one channel
+            (rows, height, width) will do.
         y : array (rows,) or (rows, outputs)
             Targets; integer class labels 0 .. outputs - 1 for ``"cross_entropy"``, or one-hot or
             soft rows.
@@ -239,7 +272,7 @@ class Network:
 
     def _current_batches(self) -> Batches:
         """Return the single-batch runs: new ones after a layer was frozen or thawed."""
-        trainable = [layer.trainable for layer in self.layers]
+        trainable = self._plan.trainable()
         if trainable != self._trainable:
             self._core.set_trainable(trainable)
             self._trainable, self._batches = trainable, Batches(self)
@@ -250,7 +283,7 @@ class Network:
     def predict(self, X: ArrayLike) -> Array:
         """Return the last layer's output, (rows, outputs); any number of threads may call it."""
         self._lock.check_idle("predict")
-        x = as_inputs(X, self.inputs, self.dtype.itemsize, scan=False)
+        x = as_inputs(X, self.input_shape, self.dtype.itemsize, scan=False)
         out = np.empty((len(x), self.outputs), self.dtype)  # the room first, then a look at X
         check_finite("X", x, self.dtype.itemsize)
         if len(x):
@@ -258,7 +291,7 @@ class Network:
         return out
 
     def predict_one(self, x: ArrayLike, out: Array | None = None) -> Array:
-        """Return the output (outputs,) for one row x (inputs,), in `out` when given."""
+        """Return the output (outputs,) for one row x of `input_shape`, in `out` when given."""
         if self._lock.owner is None:
             found: Array | None = self._core.predict_one(x, out)
             if found is not None:
@@ -318,7 +351,7 @@ class Network:
 
         Returns
         -------
-        ndarray (rows, inputs)
+        ndarray (rows, *input_shape)
             The gradient with respect to X; `gradients` and `grads` hold that of the parameters.
 
         Raises
@@ -384,12 +417,8 @@ class Network:
 
     def __repr__(self) -> str:
         """Show sizes and dtype."""
-        sizes = [self.inputs]
-        for layer in self.layers:
-            if isinstance(layer, Dense):
-                sizes.append(layer.units)
-        shape = "-".join(map(str, sizes))
-        return f"<Network {shape} {self.dtype}, {self.parameters.size:,} parameters>"
+        sizes = self._plan.sizes()
+        return f"<Network {sizes} {self.dtype}, {self.parameters.size:,} parameters>"
 
     # ---- copies and files
 
@@ -417,7 +446,9 @@ class Network:
         Parameters
         ----------
         src : path or dict
-            Names as in `params`; ``name.weight`` is PyTorch's (out, in) and is transposed.
+            Names as in `params`, and in `buffers` for running statistics, which may be missing.
+            PyTorch's are taken too: ``name.weight`` (out, in) or (out, in / groups, height, width)
+            is transposed, of a normalisation it is gamma; ``running_var`` the running variance.
         strict : bool, default True
             Raise unless every name and shape matches; False copies what does.
 

@@ -159,6 +159,36 @@ cdef size_t FLOAT32 = SOURCES.index("float32"), FLOAT64 = SOURCES.index("float64
 # ---- networks --------------------------------------------------------------------------------
 
 
+cdef int describe_layer(bpfast_layer *to, dict spec, list encoded) except -1:
+    """Fills a zeroed layer; `encoded` keeps its names alive. Pairs are (height's, width's)."""
+    encoded.append(spec["kind"].encode())
+    to.kind = encoded[-1]
+    encoded.append(spec.get("activation", "identity").encode())
+    to.activation = encoded[-1]
+    to.n_inputs = len(spec["inputs"])
+    for i, value in enumerate(spec["inputs"][:2]):
+        to.inputs[i] = value
+    to.shares, to.tied = spec.get("shares", 0), spec.get("tied", False)
+    to.units = spec.get("units", 0)
+    to.use_kernel, to.use_bias = spec.get("use_kernel", False), spec.get("use_bias", False)
+    to.trainable = spec.get("trainable", True)
+    to.non_negative = spec.get("non_negative", False)
+    to.rate = spec.get("rate", spec.get("weight_dropout", 0.0))
+    to.epsilon, to.momentum = spec.get("epsilon", 0.0), spec.get("momentum", 0.0)
+    to.first, to.count = spec.get("first", 0), spec.get("count", 0)
+    to.shape.height, to.shape.width, to.shape.channels = spec.get("shape", (0, 0, 0))
+    to.window[0], to.window[1] = spec.get("window", (1, 1))
+    to.stride[0], to.stride[1] = spec.get("stride", (1, 1))
+    to.dilation[0], to.dilation[1] = spec.get("dilation", (1, 1))
+    to.outside_y[0], to.outside_y[1] = spec.get("outside_y", (0, 0))
+    to.outside_x[0], to.outside_x[1] = spec.get("outside_x", (0, 0))
+    to.groups = spec.get("groups", 1)
+    to.l1, to.l2 = spec.get("l1", 0.0), spec.get("l2", 0.0)
+    to.bias_l1, to.bias_l2 = spec.get("bias_l1", 0.0), spec.get("bias_l2", 0.0)
+    to.max_norm = spec.get("max_norm", 0.0)
+    return 0
+
+
 cdef class Net:
     """A C network. `layers` are the dicts of Layer.spec()."""
 
@@ -166,10 +196,11 @@ cdef class Net:
     cdef bpfast_net_info info
     cdef str dtype
 
-    def __cinit__(self, list layers, size_t inputs, int itemsize, str isa, uint64_t seed):
+    def __cinit__(self, list layers, tuple input_shape, int itemsize, str isa, uint64_t seed):
         cdef bpfast_message message
         cdef bpfast_layer *specs
         cdef bpfast_status status
+        cdef bpfast_shape shape
         cdef const char *isa_name = NULL
         encoded = []  # keeps the text alive
         if isa is not None:
@@ -178,22 +209,10 @@ cdef class Net:
         room = bytearray((len(layers) + 1) * sizeof(bpfast_layer))  # zeroed
         specs = <bpfast_layer *><char *>room
         for i, spec in enumerate(layers):
-            encoded.append(spec["kind"].encode())
-            specs[i].kind = encoded[-1]
-            encoded.append(spec.get("activation", "identity").encode())
-            specs[i].activation = encoded[-1]
-            specs[i].units = spec.get("units", 0)
-            specs[i].use_bias = spec.get("use_bias", False)
-            specs[i].trainable = spec.get("trainable", True)
-            specs[i].non_negative = spec.get("non_negative", False)
-            specs[i].rate = spec.get("rate", spec.get("weight_dropout", 0.0))
-            specs[i].l1 = spec.get("l1", 0.0)
-            specs[i].l2 = spec.get("l2", 0.0)
-            specs[i].bias_l1 = spec.get("bias_l1", 0.0)
-            specs[i].bias_l2 = spec.get("bias_l2", 0.0)
-            specs[i].max_norm = spec.get("max_norm", 0.0)
+            describe_layer(&specs[i], spec, encoded)
+        shape.height, shape.width, shape.channels = input_shape
         status = bpfast_net_new(
-            &self.net, specs, len(layers), inputs, itemsize, isa_name, seed, &message)
+            &self.net, specs, len(layers), shape, itemsize, isa_name, seed, &message)
         check(status, &message)
         self.info = bpfast_net_describe(self.net)
         self.dtype = "f" if itemsize == 4 else "d"
@@ -225,6 +244,16 @@ cdef class Net:
         out = []
         while bpfast_net_tensor(self.net, i, &t):
             out.append((t.layer, t.offset, t.rows, t.cols, bool(t.is_bias)))
+            i += 1
+        return out
+
+    def buffers_list(self):
+        """(layer, offset, size, part) of each pair of statistics, in order."""
+        cdef bpfast_buffer b
+        cdef size_t i = 0
+        out = []
+        while bpfast_net_buffer(self.net, i, &b):
+            out.append((b.layer, b.offset, b.size, b.part))
             i += 1
         return out
 

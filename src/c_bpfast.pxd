@@ -54,17 +54,31 @@ cdef extern from "bpfast.h" nogil:
     size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize) noexcept
     size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes) noexcept
 
+    ctypedef struct bpfast_shape:
+        size_t height, width, channels
+
     ctypedef struct bpfast_layer:
         const char *kind
+        size_t inputs[2]
+        size_t n_inputs, shares
+        c_bool tied
         size_t units
         const char *activation
-        c_bool use_bias, trainable, non_negative
-        double rate
+        c_bool use_kernel, use_bias, trainable, non_negative
+        double rate, epsilon, momentum
+        size_t first, count
+        bpfast_shape shape
+        size_t window[2]
+        size_t stride[2]
+        size_t dilation[2]
+        size_t outside_y[2]
+        size_t outside_x[2]
+        size_t groups
         double l1, l2, bias_l1, bias_l2
         double max_norm
 
     bpfast_status bpfast_net_new(
-        bpfast_net **out, const bpfast_layer *layers, size_t n_layers, size_t inputs,
+        bpfast_net **out, const bpfast_layer *layers, size_t n_layers, bpfast_shape input,
         size_t itemsize, const char *isa, uint64_t seed, bpfast_message *message
     ) noexcept
     void bpfast_net_free(bpfast_net *net) noexcept
@@ -80,6 +94,10 @@ cdef extern from "bpfast.h" nogil:
         size_t layer, offset, rows, cols
         c_bool is_bias
     c_bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out) noexcept
+
+    ctypedef struct bpfast_buffer:
+        size_t layer, offset, size, part
+    c_bool bpfast_net_buffer(const bpfast_net *net, size_t index, bpfast_buffer *out) noexcept
 
     ctypedef struct bpfast_counters:
         uint64_t seed, step, epoch
@@ -166,8 +184,8 @@ cdef extern from "bpfast.h" nogil:
         size_t layer, batch, row
     bpfast_fault bpfast_run_fault(const bpfast_run *run) noexcept
 
-    bpfast_status bpfast_run_forward(
-        bpfast_run *run, const bpfast_array *x, size_t rows, c_bool training, void *out
+    void bpfast_run_forward(
+        bpfast_run *run, const bpfast_array *x, size_t rows, void *out
     ) noexcept
 
     void bpfast_run_backward(

@@ -127,13 +127,13 @@ cdef class Run:
 
     # ---- one batch at a time
 
-    def forward(self, x, bint training, out):
+    def forward(self, x, out):
         cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
         cdef bpfast_array array
         cdef size_t rows = held.rows()
         held.describe(&array)
         with nogil:
-            bpfast_run_forward(self.run, &array, rows, training, result.view.buf)
+            bpfast_run_forward(self.run, &array, rows, result.view.buf)
 
     def backward(self, dy, bint accumulate, dx=None):
         cdef Borrowed held = Borrowed(dy), result

@@ -70,13 +70,16 @@ def state(net: bp.Network) -> tuple[dict[str, np.ndarray], Any]:
 def wanted(net: bp.Network, sweep: bool) -> set[tuple[str, int | None]]:
     """The pieces that a step must have, but for activations."""
     found: set[tuple[str, int | None]] = {("gather", None), ("loss", None), ("prepare", None)}
-    first = next(i for i, layer in enumerate(net.layers) if not isinstance(layer, bp.Standardize))
+    first = next(
+        i for i, layer in enumerate(net.layers) if isinstance(layer, D) and layer.trainable
+    )
     for i, layer in enumerate(net.layers):
         if isinstance(layer, bp.Standardize):
             continue
         found.add(("forward", i))
         slope = isinstance(layer, D) and layer.activation != "identity"
-        found.add(("derivative" if i == first and slope else "backward", i))
+        if i >= first:  # no gradient goes back past the first layer that is trained
+            found.add(("derivative" if i == first and slope else "backward", i))
         if isinstance(layer, D) and layer.trainable:
             found |= {("update", i)} | ({("gradient", i)} if sweep else set())
         if isinstance(layer, D) and layer.weight_dropout:

@@ -1,12 +1,21 @@
-"""What every layer has: a name, a description for the core, a description for model files."""
+"""What every layer has: a name, shapes, a description for the core, one for model files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from bpfast._check import bad_type, bad_value, check_bool, check_count, check_text
+from bpfast._check import bad_type, bad_value, check_bool, check_text
 from bpfast._value import Configurable
+
+if TYPE_CHECKING:
+    from bpfast._graph import Graph
+    from bpfast.layers.parameters import Parameter
+    from bpfast.layers.shapes import Shape
+
+
+#: Layers within each other, which Python's own stack must carry.
+MOST_DEPTH = 50
 
 
 class Layer(Configurable):
@@ -20,7 +29,7 @@ class Layer(Configurable):
     ----------
     name : str, optional
         Begins the names of the layer's parameters, as in ``hidden.kernel``; without dots. None
-        means the layer's index in the network's list.
+        means the layer's index in its list. Within a composite, the composite's name comes first.
     """
 
     config_key: ClassVar[str] = "class"
@@ -32,22 +41,64 @@ class Layer(Configurable):
         self.name = None if name is None else _check_name(name)
         self.trainable = True
 
-    def spec(self) -> dict[str, Any]:
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of a row that comes out when one of `input_shape` goes in.
+
+        Raises
+        ------
+        ShapeError
+            The layer does not take such rows.
+        """
+        return input_shape
+
+    def spec(self, input_shape: Shape) -> dict[str, Any]:
         """Return what the core reads; ``kind`` is always there."""
         return {"kind": self.kind}
 
-    def out_features(self, in_features: int) -> int:
-        """Return the number of values per row that come out when `in_features` go in."""
-        return check_count("in_features", in_features)
+    def weights(self, input_shape: Shape) -> dict[str, Parameter]:
+        """Return the parameters by name: the kernel first, then the bias."""
+        return {}
+
+    def buffers(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of what is kept beside the parameters and not trained, by name."""
+        return {}
+
+    def place(self, graph: Graph, value: int) -> int:
+        """Put the layer behind a value of the graph; return the value that comes out."""
+        shape = graph.shapes[value]
+        out = self.output_shape(shape)
+        return graph.add(
+            self.spec(shape),
+            [value],
+            out,
+            layer=self,
+            weights=self.weights(shape),
+            buffers=self.buffers(shape),
+        )
 
     @classmethod
     def config_name(cls) -> str:
         """Return the name of the class."""
         return cls.__name__
 
-    def config(self) -> dict[str, Any]:
-        """Return a dict of JSON types that `from_config` makes an equal layer from."""
-        return {**super().config(), "trainable": self.trainable}
+    def config(self, path: str = "", written: dict[int, str] | None = None) -> dict[str, Any]:
+        """Return a dict of JSON types that `from_config` makes an equal layer from.
+
+        Parameters
+        ----------
+        path : str
+            Where the layer stands in what is written.
+        written : dict, optional
+            The paths of the layers written so far, by id; further uses of one become
+            ``{"shared": path}``.
+        """
+        written = {} if written is None else written
+        written[id(self)] = path
+        fields = {
+            name: config_of(value, path if is_list(value) else join(path, name), written)
+            for name, value in self.arguments().items()
+        }
+        return {self.config_key: self.config_name(), **fields, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], argument: str = "config") -> Self:
@@ -80,3 +131,35 @@ def check_layer(argument: str, value: object) -> Layer:
     if not isinstance(value, Layer):
         raise bad_type(argument, "a layer such as Dense(10)", value)
     return value
+
+
+def check_layers(argument: str, values: object) -> tuple[Layer, ...]:
+    """Return a sequence of layers, which may be empty, as a tuple."""
+    if not is_list(values):
+        raise bad_type(argument, "a list of layers", values)
+    assert isinstance(values, Sequence)
+    return tuple(check_layer(f"{argument}[{i}]", value) for i, value in enumerate(values))
+
+
+def join(path: str, name: str) -> str:
+    """Return the path of what is called `name` within `path`."""
+    return f"{path}.{name}" if path else name
+
+
+def config_of(value: object, path: str, written: dict[int, str]) -> Any:
+    """Return an argument of a layer, or a list of layers, in JSON types."""
+    if isinstance(value, Layer):
+        known = written.get(id(value))
+        return value.config(path, written) if known is None else {"shared": known}
+    if is_list(value):
+        assert isinstance(value, Sequence)
+        return [
+            config_of(each, join(path, getattr(each, "name", None) or str(i)), written)
+            for i, each in enumerate(value)
+        ]
+    return value.config() if isinstance(value, Configurable) else value
+
+
+def is_list(value: object) -> bool:
+    """Whether a value is a sequence, and no text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bpfast import activations, constraints, initializers, regularizers
-from bpfast._check import bad_value, check_bool, check_count, check_fraction
-from bpfast.layers.base import Layer
+from bpfast._check import bad_type, bad_value, check_count, check_fraction
+from bpfast.errors import ShapeError
+from bpfast.layers.parameters import Parameter
+from bpfast.layers.shapes import check_rank
+from bpfast.layers.weighted import Weighted
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from bpfast._initializer import Initializer
+    from bpfast._graph import Graph
     from bpfast.constraints import Constraint
+    from bpfast.layers.shapes import Shape
+    from bpfast.layers.weighted import Init
     from bpfast.regularizers import Regularizer
 
-    Init = (
-        str | Initializer | Mapping[str, Any] | ArrayLike | Callable[[tuple[int, ...]], ArrayLike]
-    )
 
-
-class Dense(Layer):
+class Dense(Weighted):
     """A fully connected layer: y = activation(x W + b).
 
     Parameters
     ----------
-    units : int
-        Number of outputs, >= 1.
+    units : int, optional
+        Number of outputs, >= 1; only with `tied_to` may it be left out.
     activation : str, default "identity"
         One of `bpfast.activations.NAMES`.
+    tied_to : Dense, optional
+        An earlier layer of the network whose kernel, transposed, is this layer's kernel:
+        y = activation(x V^T + b), V the kernel of `tied_to`, b this layer's own. Gradients of both
+        uses add up. There are as many units as `tied_to` has inputs, and as many inputs as it has
+        units; what concerns the kernel is said there.
     use_bias : bool, default True
         False leaves out b.
     weight_init : str, Initializer, array_like or callable, optional
@@ -66,6 +69,7 @@ class Dense(Layer):
     References
     ----------
     Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors.
+    Vincent et al. 2010, Stacked denoising autoencoders, section 3.1 (tied weights).
     Wan et al. 2013, Regularization of neural networks using DropConnect.
     """
 
@@ -73,9 +77,10 @@ class Dense(Layer):
 
     def __init__(
         self,
-        units: int,
+        units: int | None = None,
         activation: str = "identity",
         *,
+        tied_to: Dense | None = None,
         use_bias: bool = True,
         weight_init: Init | None = None,
         bias_init: Init = "zeros",
@@ -85,49 +90,68 @@ class Dense(Layer):
         weight_dropout: float = 0.0,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        self.units = check_count("units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = check_bool("use_bias", use_bias)
-        self.weight_init: Initializer | None = (
-            None if weight_init is None else initializers.get(weight_init)
+        super().__init__(
+            activation,
+            use_bias=use_bias,
+            weight_init=weight_init,
+            bias_init=bias_init,
+            weight_regularizer=weight_regularizer,
+            bias_regularizer=bias_regularizer,
+            weight_constraint=weight_constraint,
+            name=name,
         )
-        self.bias_init: Initializer = initializers.get(bias_init, "bias_init")
-        self.weight_regularizer: Regularizer | None = regularizers.get(weight_regularizer)
-        self.bias_regularizer: Regularizer | None = regularizers.get(
-            bias_regularizer, "bias_regularizer"
-        )
-        self.weight_constraint: Constraint | None = constraints.get(weight_constraint)
+        self.units = None if units is None and tied_to is not None else check_count("units", units)
         self.weight_dropout = check_fraction("weight_dropout", weight_dropout)
-        if self.bias_regularizer is not None and not self.use_bias:
-            raise bad_value("bias_regularizer", "None with use_bias=False", bias_regularizer)
+        self.tied_to = self._check_tied(tied_to)
 
-    def resolved_weight_init(self) -> Initializer:
-        """Return the kernel's initializer, the default made explicit."""
-        if self.weight_init is not None:
-            return self.weight_init
-        he = self.activation in activations.RELU_LIKE
-        return initializers.get("he_normal" if he else "glorot_uniform")
+    def _check_tied(self, tied_to: object) -> Dense | None:
+        """Return a layer with a kernel of its own, which alone has arguments on that, or None."""
+        if tied_to is None:
+            return None
+        if not isinstance(tied_to, Dense):
+            raise bad_type("tied_to", "a Dense or None", tied_to)
+        if tied_to.tied_to is not None:
+            raise ValueError("tied_to must have a kernel of its own, got a layer that is tied too")
+        for name in ("weight_init", "weight_regularizer", "weight_constraint"):
+            if getattr(self, name) is not None:
+                raise bad_value(name, "None with tied_to", getattr(self, name))
+        if self.weight_dropout:
+            raise bad_value("weight_dropout", "0 with tied_to", self.weight_dropout)
+        return tied_to
 
-    def out_features(self, in_features: int) -> int:
-        """Return the number of units."""
-        super().out_features(in_features)
-        return self.units
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (units,)."""
+        hint = ": add Flatten() or GlobalAvgPool() before it" if len(input_shape) > 1 else ""
+        check_rank(input_shape, 1, hint=hint)
+        if self.units is None:
+            raise ShapeError("has the units that the layer it is tied to has inputs")
+        return (self.units,)
 
-    def spec(self) -> dict[str, Any]:
-        """Return what the core reads; 0.0 stands for a penalty or a limit that is off."""
-        weight, bias, limit = self.weight_regularizer, self.bias_regularizer, self.weight_constraint
-        return {
-            "kind": self.kind,
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "weight_dropout": self.weight_dropout,
-            "l1": weight.l1 if weight else 0.0,
-            "l2": weight.l2 if weight else 0.0,
-            "bias_l1": bias.l1 if bias else 0.0,
-            "bias_l2": bias.l2 if bias else 0.0,
-            "max_norm": limit.max_norm if limit else 0.0,
-            "non_negative": limit.non_negative if limit else False,
-            "trainable": self.trainable,
-        }
+    def spec(self, input_shape: Shape) -> dict[str, Any]:
+        """Return what the core reads."""
+        (units,) = self.output_shape(input_shape)
+        return {**self.weighted_spec(units), "weight_dropout": self.weight_dropout}
+
+    def weights(self, input_shape: Shape) -> dict[str, Parameter]:
+        """Return the kernel (inputs, units), and the bias."""
+        return self.kernel_and_bias(input_shape + self.output_shape(input_shape))
+
+    def place(self, graph: Graph, value: int) -> int:
+        """Put the layer behind a value of the graph; return the value that comes out."""
+        if self.tied_to is None:
+            return super().place(graph, value)
+        shape = graph.shapes[value]
+        owner = graph.owner(self.tied_to)
+        if owner is None:
+            raise ValueError(f"layer {graph.path}: tied_to must be an earlier layer of the network")
+        inputs, units = owner.weights["kernel"].shape
+        if self.units not in (None, inputs):
+            raise ShapeError(f"must have the {inputs} units that tie it, got units={self.units}")
+        if shape != (units,):
+            raise ShapeError(f"is tied to a layer of {units} units, got an input of shape {shape}")
+        weights = self.kernel_and_bias((units, inputs))
+        del weights["kernel"]
+        spec = {**self.weighted_spec(inputs), "weight_dropout": 0.0}
+        return graph.add(
+            spec, [value], (inputs,), layer=self, weights=weights, tied_to=self.tied_to
+        )

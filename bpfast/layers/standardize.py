@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bpfast.layers.base import Layer
+
+if TYPE_CHECKING:
+    from bpfast.layers.shapes import Shape
 
 
 class Standardize(Layer):
@@ -21,8 +24,13 @@ class Standardize(Layer):
 
     Notes
     -----
-    Input and output shape (rows, features). Allowed only as a network's first layer.
+    Input and output have the same shape; of images each value at each position is a column. Allowed
+    only as a network's first layer. Buffers ``name.mean`` and ``name.scale`` have that shape too.
     """
 
     kind: ClassVar[str] = "standardize"
     first_only: ClassVar[bool] = True
+
+    def buffers(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return mean and scale."""
+        return {"mean": input_shape, "scale": input_shape}

@@ -144,6 +144,10 @@ typedef struct bp_kernels {
     void (*scale)(void *x, double factor, size_t n);
     void (*scale_columns)(void *a, const void *factors, size_t m, size_t n); /* a[m][n] row-major */
     void (*add)(void *y, const void *x, size_t n);                           /* y += x */
+    void (*sum_of)(void *y, const void *a, const void *b, size_t n);         /* y = a + b */
+    void (*distance)(void *y, const void *a, const void *b, size_t n);       /* y = |a - b| */
+    /* dx = dy sign(x - other); 0 where they are equal */
+    void (*distance_grad)(void *dx, const void *dy, const void *x, const void *other, size_t n);
     void (*non_negative)(void *w, size_t n);
     void (*fill)(void *x, double value, size_t n);
     void (*convert)(void *x, const double *values, size_t n); /* doubles, rounded */

@@ -219,6 +219,34 @@ static void add(void *y_, const void *x_, size_t n)
         store_part(y + i, v_add(load_part(y + i, n - i), load_part(x + i, n - i)), n - i);
 }
 
+static void sum_of(void *y_, const void *a_, const void *b_, size_t n)
+{
+    real *y = y_;
+    const real *a = a_, *b = b_;
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(y + i, v_add(load_part(a + i, n - i), load_part(b + i, n - i)), n - i);
+}
+
+static void distance(void *y_, const void *a_, const void *b_, size_t n)
+{
+    real *y = y_;
+    const real *a = a_, *b = b_;
+    for (size_t i = 0; i < n; i += BP_VL)
+        store_part(y + i, v_abs(v_sub(load_part(a + i, n - i), load_part(b + i, n - i))), n - i);
+}
+
+static void distance_grad(void *dx_, const void *dy_, const void *x_, const void *other_, size_t n)
+{
+    real *dx = dx_;
+    const real *dy = dy_, *x = x_, *other = other_;
+    for (size_t i = 0; i < n; i += BP_VL) {
+        const vec g = load_part(dy + i, n - i);
+        const vec a = load_part(x + i, n - i), b = load_part(other + i, n - i);
+        const vec below = v_select(v_lt(a, b), v_sub(v_zero(), g), v_zero());
+        store_part(dx + i, v_select(v_lt(b, a), g, below), n - i);
+    }
+}
+
 static void non_negative(void *w_, size_t n)
 {
     real *w = w_;

@@ -21,8 +21,26 @@ void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *ro
 void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows,
                       size_t first, bp_panels to, size_t row0, size_t count)
 {
-    const bp_panels at = {bp_panel(net->k, to, 0, row0), to.stride};
-    bp_gather(net->k, x, rows, first, count, at, bp_net_mean(net), bp_net_scale(net));
+    const bp_kernels *k = net->k;
+    const void *mean = bp_net_mean(net), *scale = bp_net_scale(net);
+    if (bp_positions(net->input) == 1) {
+        const bp_panels at = {bp_panel(k, to, 0, row0), to.stride};
+        bp_gather(k, x, rows, first, count, at, mean, scale);
+        return;
+    }
+    for (size_t r = 0; r < count; ++r) { /* panels of one row, one after the other: a plain row */
+        const bp_panels at = {bp_at(to.data, (row0 + r) * to.stride, k->size), k->nr};
+        bp_gather(k, x, rows ? rows + r : NULL, first + r, 1, at, mean, scale);
+    }
+}
+
+bool bp_inputs_finite(const bpfast_net *net, bp_panels x, size_t row0, size_t rows)
+{
+    const bp_kernels *k = net->k;
+    if (bp_positions(net->input) == 1) return bp_panels_finite(k, x, net->inputs, row0, rows);
+    for (size_t r = row0; r < row0 + rows; ++r)
+        if (!k->all_finite(bp_at(x.data, r * x.stride, k->size), net->inputs)) return false;
+    return true;
 }
 
 bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0, size_t rows)

@@ -1,9 +1,9 @@
 /* infer.c - predict and evaluate: no training state, own scratch, so any number may run at once.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * One chunk of rows reads row-major weights in place. More rows pack the weights once and go
- * through the plan in chunks. Both run the same chains, so predict(X)[i] equals predict(X[i:i+1])[0]
- * bit for bit. Threads take whole chunks.
+ * One chunk of rows reads row-major weights in place, in a chain of layers without a plan. More rows
+ * pack the weights once and go through the plan in chunks. All run the same chains of sums, so
+ * predict(X)[i] equals predict(X[i:i+1])[0] bit for bit. Threads take whole chunks.
  */
 #include "net.h"
 
@@ -28,21 +28,42 @@ static void run_steps(const bp_pass *pass, const bp_plan *plan, size_t rows)
     for (size_t s = 0; s < plan->n_forward; ++s) plan->steps[s].run(&plan->steps[s], pass, 0, rows);
 }
 
-static bp_layout infer_layout(const bpfast_net *net, const bp_plan *plan, size_t *table,
-                              size_t *scratch)
+/* The plans of a network: a chunk's matrices should stay in L2. */
+bpfast_status bp_infer_plans(bpfast_net *net, bpfast_message *message)
 {
+    enum { MOST = 96, LEAST = 4, SHARE = 2 };
     bp_layout layout = {0};
-    bp_layout_add(&layout, plan->bytes, 1);
-    *table = bp_layout_add(&layout, plan->n_buffers, sizeof(bp_panels));
-    *scratch = bp_layout_add(&layout, BP_SCRATCH_ROWS * bp_round_up(net->widest, net->k->nr),
-                             net->k->size);
-    return layout;
+    bp_layout_add(&layout, 2, sizeof(bp_plan));
+    BP_TRY(bp_arena_try((void **)&net->infer, &layout, "the plans of inference", message));
+    size_t rows = MOST;
+    if (!net->chain) {
+        BP_TRY(bp_plan_new(&net->infer[0], net, 1, BP_PLAN_INFER, false, message));
+        rows = bp_max(LEAST, bp_min(MOST, net->l2 / SHARE / bp_max(net->infer[0].row_bytes, 1)));
+        bp_plan_free(&net->infer[0]);
+    }
+    BP_TRY(bp_plan_new(&net->infer[0], net, rows, BP_PLAN_INFER, false, message));
+    return bp_plan_new(&net->infer[1], net, rows, BP_PLAN_INFER, true, message);
+}
+
+/* Offsets in a thread's arena. */
+typedef struct {
+    bp_layout layout;
+    size_t table, scratch, own;
+} parts;
+
+static parts lay_out(const bpfast_net *net, const bp_plan *plan)
+{
+    parts p = {0};
+    bp_layout_add(&p.layout, plan->bytes, 1);
+    p.table = bp_layout_add(&p.layout, plan->n_buffers, sizeof(bp_panels));
+    p.scratch = bp_layout_add(&p.layout, plan->scratch, net->k->size);
+    p.own = bp_layout_add(&p.layout, plan->own, net->k->size);
+    return p;
 }
 
 size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan)
 {
-    size_t table, scratch;
-    return infer_layout(net, plan, &table, &scratch).size;
+    return lay_out(net, plan).layout.size;
 }
 
 static void score_chunk(const bp_inference *job, const bp_pass *pass, size_t first, size_t rows)
@@ -61,7 +82,7 @@ static void score_chunk(const bp_inference *job, const bp_pass *pass, size_t fir
     bp_loss_rows(pass, job->objective, &targets, none, z, job->net->outputs, job->stats + first, 0,
                  rows);
     if (!job->residuals) return;
-    double *sums = job->residuals + first / BP_INFER_CHUNK * job->net->outputs;
+    double *sums = job->residuals + first / job->plan->batch * job->net->outputs;
     memset(sums, 0, job->net->outputs * sizeof *sums); /* an earlier epoch left its own */
     bp_loss_residuals(pass, job->objective, &targets, z, job->net->outputs, sums, 0, rows);
 }
@@ -71,16 +92,24 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
     const bp_inference *job = arg;
     const bpfast_net *net = job->net;
     const bp_kernels *k = net->k;
-    const size_t chunks = bp_ceil_div(job->rows, BP_INFER_CHUNK), size = bp_team_size(team);
-    size_t table, scratch;
-    infer_layout(net, job->plan, &table, &scratch);
+    const size_t chunk = job->plan->batch, size = bp_team_size(team);
+    const size_t chunks = bp_ceil_div(job->rows, chunk);
+    const parts p = lay_out(net, job->plan);
     char *arena = job->arenas + id * job->arena_size;
-    bp_panels *m = bp_at(arena, table, 1);
-    const bp_pass pass = {.k = k, .m = m, .w = job->w, .scratch = bp_at(arena, scratch, 1)};
+    bp_panels *m = bp_at(arena, p.table, 1);
+    const bp_pass pass = {.k = k,
+                          .k64 = net->k64,
+                          .m = m,
+                          .at = job->plan->at,
+                          .w = job->w,
+                          .buffers = net->buffers,
+                          .own = bp_at(arena, p.own, 1),
+                          .scratch = bp_at(arena, p.scratch, 1)};
     const bp_fpmode mode = bp_fpmode_enter();
     bp_plan_bind(job->plan, k, arena, m);
+    bp_plan_ready(job->plan, &pass, 0);
     for (size_t c = bp_share(chunks, size, id); c < bp_share(chunks, size, id + 1); ++c) {
-        const size_t first = c * BP_INFER_CHUNK, rows = bp_min(BP_INFER_CHUNK, job->rows - first);
+        const size_t first = c * chunk, rows = bp_min(chunk, job->rows - first);
         bp_gather_inputs(net, job->x, NULL, first, m[job->plan->input], 0, rows);
         run_steps(&pass, job->plan, rows);
         if (job->out)
@@ -100,7 +129,7 @@ void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *res
     *scores = (bpfast_scores){0};
     bp_scores_add(scores, job->stats, &all, job->rows);
     for (size_t j = 0; j < outputs; ++j) residuals[j] = 0;
-    for (size_t c = 0; c < bp_ceil_div(job->rows, BP_INFER_CHUNK); ++c)
+    for (size_t c = 0; c < bp_ceil_div(job->rows, job->plan->batch); ++c)
         for (size_t j = 0; j < outputs; ++j) residuals[j] += job->residuals[c * outputs + j];
     bp_fpmode_leave(mode);
 }
@@ -143,75 +172,56 @@ static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, 
 
 /* ---- many rows ---- */
 
-/* Memory of one call: weights, a scratch arena for each thread, row numbers. */
-typedef struct {
-    void *memory;
-    bp_plan plan;
-    bp_weights *w;
-} call;
-
-static bpfast_status open_call(call *c, bp_inference *job, size_t threads, bool fused,
-                               bool residuals, bpfast_message *message)
+/* Memory of one call: weights, a scratch arena for each thread, row numbers. For few rows wide kernels
+ * of dense layers are read where they stand. */
+static bpfast_status open_call(void **memory, bp_inference *job, size_t threads, bool residuals,
+                               bpfast_message *message)
 {
     const bpfast_net *net = job->net;
     const bp_kernels *k = net->k;
-    const size_t chunks = bp_ceil_div(job->rows, BP_INFER_CHUNK);
+    const size_t chunks = bp_ceil_div(job->rows, job->plan->batch);
     bp_layout layout = {0};
-    BP_TRY(bp_plan_new(&c->plan, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
-    job->plan = &c->plan;
-    job->arena_size = bp_infer_arena_size(net, &c->plan);
+    job->arena_size = bp_infer_arena_size(net, job->plan);
     const size_t table = bp_layout_add(&layout, net->n_nodes, sizeof(bp_weights));
     const size_t weights = bp_layout_add(&layout, net->n_state, k->size);
+    const size_t transposed = bp_layout_add(&layout, net->ties ? net->n_state : 0, k->size);
     const size_t arenas = bp_layout_add(&layout, threads, job->arena_size);
     const size_t stats = bp_layout_add(&layout, job->data ? job->rows : 0, sizeof(bp_row_stats));
     const size_t sums =
         bp_layout_add(&layout, residuals ? chunks * net->outputs : 0, sizeof(double));
-    const bpfast_status status =
-        bp_arena_borrow(net->spare, &c->memory, &layout, "inference", message);
-    if (status != BPFAST_OK) {
-        bp_plan_free(&c->plan);
-        return status;
-    }
-    c->w = bp_at(c->memory, table, 1);
+    BP_TRY(bp_arena_borrow(net->spare, memory, &layout, "inference", message));
+    bp_weights *w = bp_at(*memory, table, 1);
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
-        void *start = bp_at(bp_at(c->memory, weights, 1), node->state, k->size);
-        const void *kernel = bp_cat(net->parameters, node->param, k->size);
-        c->w[i] = (bp_weights){.in = node->in, .out = node->out, .w = start, .l2 = net->l2};
-        if (node->use_bias)
-            c->w[i].bias = bp_at(start, bp_weights_size(k, node->in, node->out), k->size);
-        bp_weights_pack(k, &c->w[i], kernel, bp_cat(kernel, node->in * node->out, k->size));
+        const bool plain = chunks == 1 && node->op == &bp_op_dense && !net->ties;
+        w[i] = plain ? bp_dense_plain(k, node, net->parameters, net->l2)
+                     : bp_weights_at(net, node, bp_at(*memory, weights, 1),
+                                     net->ties ? bp_at(*memory, transposed, 1) : NULL);
     }
-    job->w = c->w;
-    job->arenas = bp_at(c->memory, arenas, 1);
-    job->stats = bp_at(c->memory, stats, 1);
-    job->residuals = residuals ? bp_at(c->memory, sums, 1) : NULL;
+    bp_weights_read(net, w, net->parameters);
+    job->w = w;
+    job->arenas = bp_at(*memory, arenas, 1);
+    job->stats = bp_at(*memory, stats, 1);
+    job->residuals = residuals ? bp_at(*memory, sums, 1) : NULL;
     return BPFAST_OK;
-}
-
-static void close_call(call *c, const bpfast_net *net)
-{
-    bp_plan_free(&c->plan);
-    bp_arena_return(net->spare, c->memory);
 }
 
 static size_t call_threads(const bp_inference *job, size_t threads, bool exact)
 {
     const double flops = bp_net_flops(job->net) / 3 * (double)job->rows;
-    return bp_choose_threads(threads, exact, flops, 1.0, bp_ceil_div(job->rows, BP_INFER_CHUNK));
+    return bp_choose_threads(threads, exact, flops, 1.0, bp_ceil_div(job->rows, job->plan->batch));
 }
 
 bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
                              size_t threads, bool exact_threads, bpfast_message *message)
 {
-    call c = {0};
-    bp_inference job = {.net = net, .x = x, .rows = rows, .out = out};
-    if (rows <= BP_INFER_CHUNK) return predict_rows(net, x, rows, out, message);
+    void *memory;
+    bp_inference job = {.net = net, .plan = &net->infer[0], .x = x, .rows = rows, .out = out};
+    if (net->chain && rows <= net->infer->batch) return predict_rows(net, x, rows, out, message);
     threads = call_threads(&job, threads, exact_threads);
-    BP_TRY(open_call(&c, &job, threads, false, false, message));
+    BP_TRY(open_call(&memory, &job, threads, false, message));
     bp_team_run(threads, exact_threads, bp_infer_task, &job);
-    close_call(&c, net);
+    bp_arena_return(net->spare, memory);
     return BPFAST_OK;
 }
 
@@ -219,17 +229,21 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
                               const bpfast_objective *objective, size_t threads,
                               bpfast_scores *scores, double *residuals, bpfast_message *message)
 {
-    call c = {0};
+    void *memory;
     bp_objective target;
     BP_TRY(bp_objective_read(&target, net, objective, message));
-    bp_inference job = {
-        .net = net, .x = &data->x, .rows = data->rows, .data = data, .objective = &target};
-    threads = call_threads(&job, threads, false);
     const bool fused = bp_loss_fused_activation(target.loss) != BP_ACT_identity;
-    BP_TRY(open_call(&c, &job, threads, fused, residuals != NULL, message));
+    bp_inference job = {.net = net,
+                        .plan = &net->infer[fused],
+                        .x = &data->x,
+                        .rows = data->rows,
+                        .data = data,
+                        .objective = &target};
+    threads = call_threads(&job, threads, false);
+    BP_TRY(open_call(&memory, &job, threads, residuals != NULL, message));
     bp_team_run(threads, false, bp_infer_task, &job);
     bp_infer_totals(&job, scores, residuals);
-    close_call(&c, net);
+    bp_arena_return(net->spare, memory);
     return BPFAST_OK;
 }
 

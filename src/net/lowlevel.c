@@ -2,17 +2,17 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * They run the steps of the same plan as fit, so equal batches end in equal bits. The caller may have
- * written to the weights since the last call. A step packs them anew; products read them where they
- * stand, which costs less than packing for any one batch (prim/plain.c), but for masks and for
- * penalties of gradients made in blocks.
+ * written to the weights since the last call. A step packs them anew; in chains of layers products read
+ * them where they stand, which costs less than packing for any one batch (prim/plain.c), but for masks
+ * and for penalties of gradients made in blocks.
  */
 #include "run.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct {
     bpfast_run *run;
-    bool training;
     const bpfast_data *data; /* NULL: inputs only */
     const bpfast_array *x;
     bp_gradient_mode mode;
@@ -21,35 +21,55 @@ typedef struct {
 /* Whether gradients go straight to GRAD: else block by block, which masks need too. */
 static bool few_rows(const bpfast_run *run)
 {
-    return !run->masks_weights && bp_plain_gradient_pays(run->batch[0].rows);
+    return run->net->chain && !run->masks_weights && bp_plain_gradient_pays(run->batch[0].rows);
 }
 
-static void read_weights(bpfast_run *run, bool training)
+static void read_weights(bpfast_run *run)
 {
     const bpfast_net *net = run->net;
+    if (!net->chain) {
+        bp_weights_read(net, run->w, net->parameters);
+        memcpy(run->plain, run->read, net->n_nodes * sizeof *run->plain);
+        return;
+    }
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
+        if (!node->use_kernel) continue;
         const bool penalised = node->l1 + node->l2 + node->bias_l1 + node->bias_l2 > 0;
         run->plain[i] = bp_dense_plain(net->k, node, net->parameters, net->l2);
-        if (!training || (node->rate == 0 && (few_rows(run) || !penalised))) continue;
-        bp_weights_pack(net->k, &run->w[i], run->plain[i].plain, run->plain[i].plain_bias);
+        if (!bp_masks_weights(node) && (few_rows(run) || !penalised)) continue;
+        bp_weights_read_one(net, node, &run->w[i], net->parameters);
         run->plain[i] = run->read[i];
     }
 }
 
-/* Layers without an inference form (dropout) pass their input on. */
-static void forward_step(const bpfast_run *run, const bp_pass *pass, const bp_step *step,
-                         bool training, size_t row0, size_t rows)
+/* The forward steps on a thread's rows. */
+static void run_forward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id, size_t row0,
+                        size_t rows)
 {
-    const bp_kernels *k = pass->k;
-    if (training || step->node->op->needs(step->node).infer) {
-        step->run(step, pass, row0, rows);
-        return;
+    const bp_plan *plan = &run->plan;
+    for (size_t s = 0; s <= plan->loss_segment; ++s) {
+        if (s > 0) bp_team_wait(team, id);
+        bp_plan_ready(plan, pass, s);
+        bp_run_steps(run, pass, plan->segments[s], bp_min(plan->segments[s + 1], plan->n_forward),
+                     row0, rows);
     }
-    for (size_t j = 0; j < bp_panel_count(k, step->node->out); ++j)
-        k->act[BP_ACT_identity](bp_panel(k, run->m[step->out], j, row0),
-                                bp_panel(k, run->m[step->in], j, row0), rows * k->nr);
+}
+
+/* The backward steps, perhaps on other threads: each makes ready what forward steps had. */
+static void run_backward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
+                         size_t row0, size_t rows)
+{
+    const bp_plan *plan = &run->plan;
+    bp_pass again = *pass;
+    again.learns = false;
+    for (size_t s = 0; s < plan->n_segments; ++s) {
+        if (s > plan->loss_segment) bp_team_wait(team, id);
+        bp_plan_ready(plan, &again, s);
+        if (s < plan->loss_segment) continue;
+        bp_run_steps(run, pass, bp_max(plan->segments[s], plan->n_forward), plan->segments[s + 1],
+                     row0, rows);
+    }
 }
 
 static void forward_task(void *arg, bp_team *team, size_t id)
@@ -57,24 +77,22 @@ static void forward_task(void *arg, bp_team *team, size_t id)
     const job *j = arg;
     bpfast_run *run = j->run;
     const bpfast_net *net = run->net;
+    const bp_plan *plan = &run->plan;
     const bp_batch *batch = &run->batch[0];
-    const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
-    const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
-    bp_pass pass = bp_run_pass(run, id);
+    const size_t size = bp_team_size(team), row0 = bp_plan_part(plan, batch->rows, size, id);
+    const size_t rows = bp_plan_part(plan, batch->rows, size, id + 1) - row0;
+    bp_pass pass = bp_run_pass(run, batch, id);
     const bp_fpmode mode = bp_fpmode_enter();
-    if (j->training) bp_run_mask(run, &pass, team, id);
+    bp_run_mask(run, &pass, team, id);
     pass.w = run->plain;
-    bp_gather_inputs(net, j->x, NULL, row0, run->m[run->plan.input], row0, rows);
-    for (size_t s = 0; s < run->plan.n_forward; ++s)
-        forward_step(run, &pass, &run->plan.steps[s], j->training, row0, rows);
+    bp_gather_inputs(net, j->x, NULL, row0, run->m[plan->input], row0, rows);
+    run_forward(run, &pass, team, id, row0, rows);
     if (j->data && !run->objective.labels) {
-        const bp_panels t = run->m[run->plan.targets];
+        const bp_panels t = run->m[plan->targets];
         const bp_panels at = {bp_panel(net->k, t, 0, row0), t.stride};
         bp_gather(net->k, &j->data->y, NULL, row0, rows, at, NULL, NULL);
     }
-    if (j->data)
-        bp_loss_rows(&pass, &run->objective, &batch->targets, run->m[run->plan.delta],
-                     run->m[run->plan.output], net->outputs, run->stats, row0, rows);
+    if (j->data) bp_run_loss(run, batch, &pass, row0, rows);
     bp_fpmode_leave(mode);
 }
 
@@ -89,7 +107,7 @@ static void store_gradients(bpfast_run *run, const bp_pass *pass, bp_team *team,
     }
     for (size_t i = 0; i < net->n_nodes; ++i) {
         const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense || !node->trainable) continue;
+        if (!bp_trains_kernel(net, node)) continue;
         bp_dense_plain_gradient(pass, node, &run->plain[i], net->gradients, batch->rows,
                                 mode == BP_GRADIENT_ADD, bp_team_size(team), id);
     }
@@ -99,12 +117,13 @@ static void backward_task(void *arg, bp_team *team, size_t id)
 {
     const job *j = arg;
     bpfast_run *run = j->run;
-    bp_pass pass = bp_run_pass(run, id);
     const size_t batch = run->batch[0].rows, size = bp_team_size(team);
-    const size_t row0 = bp_share(batch, size, id), rows = bp_share(batch, size, id + 1) - row0;
+    const size_t row0 = bp_plan_part(&run->plan, batch, size, id);
+    const size_t rows = bp_plan_part(&run->plan, batch, size, id + 1) - row0;
+    bp_pass pass = bp_run_pass(run, &run->batch[0], id);
     const bp_fpmode mode = bp_fpmode_enter();
     pass.w = run->plain;
-    bp_run_steps(run, &pass, run->plan.n_forward, run->plan.n_steps, row0, rows);
+    run_backward(run, &pass, team, id, row0, rows);
     bp_team_wait(team, id);
     store_gradients(run, &pass, team, id, j->mode);
     bp_fpmode_leave(mode);
@@ -113,23 +132,21 @@ static void backward_task(void *arg, bp_team *team, size_t id)
 static void apply_task(void *arg, bp_team *team, size_t id)
 {
     const job *j = arg;
-    const bp_pass pass = bp_run_pass(j->run, id);
+    const bp_pass pass = bp_run_pass(j->run, &j->run->batch[0], id);
     const bp_fpmode mode = bp_fpmode_enter();
     bp_step_gradients(j->run, &j->run->batch[0], &pass, team, id, BP_GRADIENT_SWEEP);
     bp_fpmode_leave(mode);
 }
 
-bpfast_status bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, bool training,
-                                 void *out)
+void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, void *out)
 {
     const bpfast_net *net = run->net;
     const bp_panels y = run->m[run->plan.output];
-    job j = {.run = run, .training = training, .x = x};
-    run->batch[0] = (bp_batch){.rows = rows, .step = net->counters.step};
-    read_weights(run, training);
+    job j = {.run = run, .x = x};
+    run->batch[0] = (bp_batch){.rows = rows, .step = net->counters.step, .learns = true};
+    read_weights(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     net->k->unpack(out, y.data, rows, net->outputs, net->outputs, y.stride);
-    return BPFAST_OK;
 }
 
 void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulate, void *dx)
@@ -141,7 +158,8 @@ void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulat
     bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
     if (dx) {
         const bp_panels m = run->m[run->plan.input_delta];
-        net->k->unpack(dx, m.data, run->batch[0].rows, net->inputs, net->inputs, m.stride);
+        const size_t each = bp_positions(net->input), cols = net->input.channels;
+        net->k->unpack(dx, m.data, run->batch[0].rows * each, cols, cols, m.stride);
     }
     if (dx && net->standardizes) /* through a first standardize layer: d/dx (x - mean) scale */
         net->k->scale_columns(dx, bp_net_scale(net), run->batch[0].rows, net->inputs);
@@ -153,16 +171,17 @@ bpfast_status bpfast_run_loss(bpfast_run *run, const bpfast_data *data, double *
 {
     const bpfast_net *net = run->net;
     bpfast_scores scores = {0};
-    job j = {.run = run, .training = true, .data = data, .x = &data->x, .mode = BP_GRADIENT_STORE};
+    job j = {.run = run, .data = data, .x = &data->x, .mode = BP_GRADIENT_STORE};
     bp_batch *batch = &run->batch[0];
     const bp_fpmode mode = bp_fpmode_enter();
     *batch = (bp_batch){.rows = data->rows,
                         .step = net->counters.step,
+                        .learns = true,
                         .targets = {.targets = run->m[run->plan.targets],
                                     .labels = data->labels,
                                     .weights = data->weights,
                                     .weight_sum = bp_weight_sum(data, NULL, 0, data->rows)}};
-    read_weights(run, true);
+    read_weights(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     bp_team_run(run->tuner.now, run->config.exact_threads, backward_task, &j);
     bp_scores_add(&scores, run->stats, &batch->targets, data->rows);

@@ -46,18 +46,21 @@ static bpfast_status allocate(bpfast_net *net, bpfast_message *message)
     const size_t parameters = bp_layout_add(&layout, net->n_parameters, size);
     const size_t gradients = bp_layout_add(&layout, net->n_parameters, size);
     const size_t buffers = bp_layout_add(&layout, net->n_buffers, size);
-    const size_t snapshot = bp_layout_add(&layout, net->n_parameters, size);
+    const size_t snapshot = bp_layout_add(&layout, net->n_parameters + net->n_buffers, size);
     BP_TRY(bp_arena_try(&net->persist, &layout, "the network's parameters", message));
     net->parameters = bp_at(net->persist, parameters, 1);
     net->gradients = bp_at(net->persist, gradients, 1);
     net->buffers = bp_at(net->persist, buffers, 1);
     net->snapshot = bp_at(net->persist, snapshot, 1);
-    if (net->standardizes) net->k->fill(bp_at(net->buffers, net->inputs, size), 1.0, net->inputs);
+    bpfast_buffer buffer; /* spreads start at 1, means at 0 */
+    for (size_t i = 0; bpfast_net_buffer(net, i, &buffer); ++i)
+        if (buffer.part == 1)
+            net->k->fill(bp_at(net->buffers, buffer.offset, size), 1.0, buffer.size);
     return BPFAST_OK;
 }
 
 bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_t n_layers,
-                             size_t inputs, size_t itemsize, const char *isa, uint64_t seed,
+                             bpfast_shape input, size_t itemsize, const char *isa, uint64_t seed,
                              bpfast_message *message)
 {
     size_t row = 0;
@@ -75,11 +78,13 @@ bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_
     net->k = bp_kernels_get(row, itemsize);
     net->k64 = bp_kernels_get(row, sizeof(double));
     net->l2 = bp_l2_bytes();
-    net->inputs = inputs;
+    net->input = (bp_shape){input.height, input.width, input.channels};
+    net->inputs = bp_positions(net->input) * net->input.channels;
     net->counters.seed = seed;
     bpfast_status status = bp_arena_try((void **)&net->nodes, &layout, "the layers", message);
     if (status == BPFAST_OK) status = bp_spec_read(net, layers, n_layers, message);
     if (status == BPFAST_OK) status = allocate(net, message);
+    if (status == BPFAST_OK) status = bp_infer_plans(net, message);
     if (status != BPFAST_OK) {
         bpfast_net_free(net);
         return status;
@@ -91,6 +96,8 @@ bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_
 void bpfast_net_free(bpfast_net *net)
 {
     if (!net) return;
+    for (size_t i = 0; net->infer && i < 2; ++i) bp_plan_free(&net->infer[i]);
+    bp_arena_free(net->infer);
     bp_arena_free(net->nodes);
     bp_arena_free(net->persist);
     bp_arena_free(net->state);
@@ -110,32 +117,6 @@ bpfast_net_info bpfast_net_describe(const bpfast_net *net)
                              .itemsize = net->k->size,
                              .n_state = net->n_state,
                              .isa = net->k->isa};
-}
-
-bool bpfast_net_tensor(const bpfast_net *net, size_t index, bpfast_tensor *out)
-{
-    for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
-        if (index-- == 0) {
-            *out = (bpfast_tensor){i, node->param, node->in, node->out, false};
-            return true;
-        }
-        if (node->use_bias && index-- == 0) {
-            *out = (bpfast_tensor){i, node->param + node->in * node->out, 1, node->out, true};
-            return true;
-        }
-    }
-    return false;
-}
-
-void bpfast_net_set_trainable(bpfast_net *net, size_t layer, bool trainable)
-{
-    bp_node *node = &net->nodes[layer];
-    node->trainable = trainable;
-    if (node->op != &bp_op_dense || trainable) return;
-    const size_t n = node->in * node->out + (node->use_bias ? node->out : 0);
-    memset(bp_at(net->gradients, node->param, net->k->size), 0, n * net->k->size);
 }
 
 bpfast_counters bpfast_net_counters(const bpfast_net *net) { return net->counters; }
@@ -274,28 +255,13 @@ void bpfast_net_reset_optimizer(bpfast_net *net)
     net->counters.step = 0;
 }
 
-/* The weights of one node, as if its state slot were its weights. */
-static bp_weights slot_weights(const bpfast_net *net, const bp_node *node, size_t slot)
-{
-    void *start = bp_at(bp_state_slot(net, slot), node->state, net->k->size);
-    return (bp_weights){
-        .in = node->in,
-        .out = node->out,
-        .w = start,
-        .bias = node->use_bias
-                    ? bp_at(start, bp_weights_size(net->k, node->in, node->out), net->k->size)
-                    : NULL};
-}
-
+/* A slot's numbers stand as weights do. */
 bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out)
 {
     if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
     for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
-        const bp_weights w = slot_weights(net, node, slot);
-        void *kernel = bp_at(out, node->param, net->k->size);
-        bp_weights_unpack(net->k, &w, kernel, bp_at(kernel, node->in * node->out, net->k->size));
+        const bp_weights w = bp_weights_at(net, &net->nodes[i], bp_state_slot(net, slot), NULL);
+        bp_weights_write_one(net, &net->nodes[i], &w, out);
     }
     return true;
 }
@@ -304,33 +270,8 @@ bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values)
 {
     if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
     for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
-        const bp_weights w = slot_weights(net, node, slot);
-        const void *kernel = bp_cat(values, node->param, net->k->size);
-        bp_weights_pack(net->k, &w, kernel, bp_cat(kernel, node->in * node->out, net->k->size));
+        const bp_weights w = bp_weights_at(net, &net->nodes[i], bp_state_slot(net, slot), NULL);
+        bp_weights_read_one(net, &net->nodes[i], &w, values);
     }
     return true;
-}
-
-double bpfast_penalty(const bpfast_net *net)
-{
-    const bp_kernels *k = net->k;
-    double total = 0;
-    const bp_fpmode mode = bp_fpmode_enter();
-    for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_node *node = &net->nodes[i];
-        const size_t n = node->in * node->out;
-        const void *kernel = bp_cat(net->parameters, node->param, k->size);
-        const void *bias = bp_cat(kernel, n, k->size);
-        if (node->l1 > 0) total += node->l1 * bp_sum_sharded(k, k->sum_abs, kernel, n);
-        if (node->l2 > 0) total += 0.5 * node->l2 * bp_sum_sharded(k, k->sum_squares, kernel, n);
-        if (!node->use_bias) continue;
-        if (node->bias_l1 > 0)
-            total += node->bias_l1 * bp_sum_sharded(k, k->sum_abs, bias, node->out);
-        if (node->bias_l2 > 0)
-            total += 0.5 * node->bias_l2 * bp_sum_sharded(k, k->sum_squares, bias, node->out);
-    }
-    bp_fpmode_leave(mode);
-    return total;
 }

@@ -56,14 +56,18 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds);
 struct bpfast_net {
     const bp_kernels *k, *k64;
     bp_node *nodes;
-    size_t n_nodes, inputs, outputs;
-    size_t widest; /* columns of the widest matrix, inputs included */
+    bp_shape input;
+    size_t n_nodes, inputs, outputs; /* inputs, outputs: values of a row */
+    size_t widest;                   /* columns of the widest matrix, inputs included */
+    bool chain; /* layers one after the other on vectors, none shared: what prim/plain.c is for */
     size_t n_parameters, n_state, n_buffers;
     void *persist; /* PARAM | GRAD | BUFFERS */
     void *parameters, *gradients, *buffers;
     size_t l2; /* bytes of this machine's L2 */
     bool standardizes;
-    void *snapshot; /* PARAM when the last epoch began */
+    bool ties;             /* some layer uses another's kernel transposed */
+    void *snapshot;        /* PARAM and BUFFERS when the last epoch began */
+    struct bp_plan *infer; /* of inference, without and with the loss on the last pre-activation */
     bp_optimizer optimizer;
     double learning_rate;
     bool has_optimizer;
@@ -89,34 +93,59 @@ BP_INLINE const void *bp_net_scale(const bpfast_net *net)
     return net->standardizes ? bp_cat(net->buffers, net->inputs, net->k->size) : NULL;
 }
 
+/* ---- weights.c ---- */
+bool bp_owns_kernel(const bp_node *node); /* rather than another node that it shares it with */
+bool bp_owns_bias(const bp_node *node);
+bool bp_trains_kernel(const bpfast_net *net, const bp_node *node);
+bool bp_trains_bias(const bpfast_net *net, const bp_node *node);
+/* Where a node's weights stand among n_state elements; transposed: as many, or NULL. */
+bp_weights bp_weights_at(const bpfast_net *net, const bp_node *node, void *panels,
+                         void *transposed);
+/* From and to an array like PARAM: those that a node owns, or all. Row-major ones are left alone. */
+void bp_weights_read_one(const bpfast_net *net, const bp_node *node, const bp_weights *w,
+                         const void *params);
+void bp_weights_write_one(const bpfast_net *net, const bp_node *node, const bp_weights *w,
+                          void *params);
+void bp_weights_read(const bpfast_net *net, const bp_weights *w, const void *params);
+void bp_weights_write(const bpfast_net *net, const bp_weights *w, void *params);
+
 /* ---- spec.c ---- */
 /* Checks layers and fills nodes, sizes and offsets. */
 bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n_layers,
                            bpfast_message *message);
 bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net,
                                 const bpfast_objective *in, bpfast_message *message);
+bp_shape bp_value_shape(const bpfast_net *net, size_t value);
+double bp_node_flops(const bp_node *node);  /* of one row forward */
 double bp_net_flops(const bpfast_net *net); /* of one row through a training step */
 
 /* ---- plan.c ---- */
 typedef struct {
     const char *name;
-    size_t layer, cols;
+    size_t layer, rows, cols; /* rows: of the whole batch; a plain one's are the batch's */
     size_t itemsize;
+    bool plain;
     size_t first, last; /* steps between which it holds something */
     size_t offset;      /* in the batch arena, bytes */
 } bp_buffer;
 
-typedef struct {
+typedef struct bp_plan {
     size_t batch;
     bp_buffer *buffers;
     size_t n_buffers;
     bp_step *steps; /* forward, then backward in running order */
     size_t n_forward, n_steps;
+    size_t *segments; /* first step of each stretch between two meetings of all threads; n_steps */
+    size_t n_segments, loss_segment;
+    bp_place *at;                                   /* by node */
     int input, output, delta, targets, input_delta; /* buffer ids */
     bp_item *items;
     size_t n_items;
-    double *item_flops; /* running totals, n_items + 1 */
-    size_t bytes;       /* of the batch arena */
+    double *item_flops;  /* running totals, n_items + 1 */
+    size_t unit;         /* rows are split at multiples of it */
+    size_t row_bytes;    /* of a row's share of the buffers */
+    size_t own, scratch; /* elements a thread */
+    size_t bytes;        /* of the batch arena */
     void *memory;
 } bp_plan;
 
@@ -129,23 +158,46 @@ void bp_plan_free(bp_plan *plan);
 void bp_plan_bind(const bp_plan *plan, const bp_kernels *k, void *arena, bp_panels *m);
 /* First item of thread id of size, by flops. */
 size_t bp_plan_share(const bp_plan *plan, size_t size, size_t id);
+/* First row of part i of `parts` of a batch. */
+size_t bp_plan_part(const bp_plan *plan, size_t rows, size_t parts, size_t i);
+/* The `ready` of a segment's first step; in the first segment also those that wait for nobody. */
+void bp_plan_ready(const bp_plan *plan, const bp_pass *pass, size_t segment);
+
+/* ---- route.c: a plan's steps ---- */
+/* Most buffers and steps that they can be. */
+enum { BP_MOST_BUFFERS_A_NODE = 12, BP_MOST_STEPS_A_NODE = 12, BP_FIXED_BUFFERS = 6 };
+/* Steps and buffers of a plan whose arrays have room, and room for work. */
+typedef struct {
+    bp_plan *plan;
+    const bpfast_net *net;
+    bool train, fused, to_input;
+    int *value, *delta; /* buffers by value */
+    bool *wanted;       /* by value: its gradient */
+    size_t *holders;    /* by buffer: values whose gradient it is, and that wait for it */
+    bool *kept;         /* by buffer: read after the backward steps */
+    int spread;         /* the input as panels */
+} bp_route;
+void bp_route_forward(bp_route *route);
+void bp_route_backward(bp_route *route);
+int bp_route_buffer(bp_plan *plan, const char *name, size_t layer, size_t rows, size_t cols,
+                    size_t itemsize);
 
 /* ---- batch.c ---- */
 void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *rows, size_t first,
                size_t count, bp_panels to, const void *mean, const void *scale);
-/* Rows as panels starting at row `row0` of `to`. */
+/* Rows as panels, or as plain rows where the input has positions, starting at row `row0` of `to`. */
 void bp_gather_inputs(const bpfast_net *net, const bpfast_array *x, const int64_t *rows,
                       size_t first, bp_panels to, size_t row0, size_t count);
+bool bp_inputs_finite(const bpfast_net *net, bp_panels x, size_t row0, size_t rows);
 bool bp_panels_finite(const bp_kernels *k, bp_panels m, size_t cols, size_t row0, size_t rows);
 double bp_weight_sum(const bpfast_data *data, const int64_t *rows, size_t first, size_t count);
 void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_targets *targets,
                    size_t rows);
 
 /* ---- infer.c ---- */
-enum { BP_INFER_CHUNK = 96 };
 typedef struct {
     const bpfast_net *net;
-    const bp_plan *plan; /* INFER, batch BP_INFER_CHUNK */
+    const bp_plan *plan; /* one of net->infer: rows go through it in chunks of its batch */
     const bp_weights *w;
     const bpfast_array *x;
     size_t rows;
@@ -157,6 +209,7 @@ typedef struct {
     char *arenas;        /* one a thread */
     size_t arena_size;
 } bp_inference;
+bpfast_status bp_infer_plans(bpfast_net *net, bpfast_message *message);
 size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan);
 bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);

@@ -1,80 +1,46 @@
 /* plan.c - layers and a batch size become buffers, steps and items of weight gradients.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * Only here are order and fusion decided. Forward steps run in layer order; backward steps in the
- * opposite one; then the gradient items, which touch all layers and are shared among threads by
- * their cost. Buffers of an inference plan overlap where their lifetimes do not.
+ * Only here are order and fusion decided: route.c lays the steps forward and backward; then come the
+ * gradient items, which touch all layers and are shared among threads by their cost. Where a step's
+ * `ready` needs all rows' statistics, all threads meet: steps between two meetings are a segment, which
+ * each thread runs on its own rows. Buffers of an inference plan overlap where their lifetimes do not.
  */
 #include "net.h"
 
-enum { BP_MOST_BUFFERS_A_LAYER = 4, BP_FIXED_BUFFERS = 4, BP_MOST_STEPS_A_LAYER = 2 };
+#include <string.h>
 
-static int add_buffer(bp_plan *plan, const char *name, size_t layer, size_t cols, size_t itemsize)
-{
-    plan->buffers[plan->n_buffers] =
-        (bp_buffer){.name = name, .layer = layer, .cols = cols, .itemsize = itemsize};
-    return (int)plan->n_buffers++;
-}
+/* ---- segments and parts ---- */
 
-static bp_step *add_step(bp_plan *plan, bp_rows_fn *run, const bp_node *node, const char *what,
-                         int in, int out)
+static void find_segments(bp_plan *plan)
 {
-    bp_step *step = &plan->steps[plan->n_steps++];
-    *step = (bp_step){.run = run,
-                      .node = node,
-                      .what = what,
-                      .in = in,
-                      .out = out,
-                      .kept = BP_NONE,
-                      .mask = BP_NONE};
-    return step;
-}
-
-static void plan_forward(bp_plan *plan, const bpfast_net *net, bool train, bool fused)
-{
-    int current = plan->input;
-    for (size_t i = 0; i < net->n_nodes; ++i) {
-        bp_node *node = &net->nodes[i];
-        const bp_needs needs = node->op->needs(node);
-        bp_rows_fn *run = train ? needs.forward : needs.infer;
-        if (!run) continue;
-        const bool last = fused && i + 1 == net->n_nodes;
-        const int out = add_buffer(plan, "output", i, node->out, net->k->size);
-        bp_step *step = add_step(plan, run, node, "forward", current, out);
-        if (last) step->flags |= BP_SKIP_ACTIVATION;
-        if (train && needs.keeps_input && !last)
-            step->kept = add_buffer(plan, "pre-activation", i, node->out, net->k->size);
-        if (train && needs.keeps_mask) step->mask = add_buffer(plan, "mask", i, node->out, 1);
-        if (train) node->x = current;
-        current = out;
+    plan->n_segments = 1;
+    plan->segments[0] = 0;
+    for (size_t s = 1; s < plan->n_steps; ++s) {
+        if (s == plan->n_forward) plan->loss_segment = plan->n_segments - 1;
+        if (plan->steps[s].flags & BP_WAITS) plan->segments[plan->n_segments++] = s;
     }
-    plan->n_forward = plan->n_steps;
-    plan->output = current;
+    if (plan->n_steps <= plan->n_forward) plan->loss_segment = plan->n_segments - 1;
+    plan->segments[plan->n_segments] = plan->n_steps;
 }
 
-static void plan_backward(bp_plan *plan, const bpfast_net *net, bool to_input)
+size_t bp_plan_part(const bp_plan *plan, size_t rows, size_t parts, size_t i)
 {
-    int delta = plan->delta =
-        add_buffer(plan, "gradient", net->n_nodes - 1, net->outputs, net->k->size);
-    for (size_t s = plan->n_forward; s-- > 0;) {
-        const bp_step *forward = &plan->steps[s];
-        bp_node *node = &net->nodes[forward->node->index];
-        const bp_needs needs = node->op->needs(node);
-        const bool first = s == 0;
-        int out = delta;
-        if (!needs.in_place_delta)
-            out = first && !to_input
-                      ? BP_NONE
-                      : add_buffer(plan, "gradient", node->index, node->in, net->k->size);
-        bp_step *step = add_step(plan, needs.backward, node, "backward", delta, out);
-        step->kept = forward->kept != BP_NONE ? forward->kept : forward->out;
-        step->mask = forward->mask;
-        step->flags = forward->flags;
-        node->delta = delta;
-        delta = out;
-    }
-    plan->input_delta = delta;
+    return bp_min(rows, plan->unit * bp_share(bp_ceil_div(rows, plan->unit), parts, i));
 }
+
+void bp_plan_ready(const bp_plan *plan, const bp_pass *pass, size_t segment)
+{
+    const size_t first = plan->segments[segment];
+    const size_t last = segment == 0 ? plan->n_steps : bp_min(first + 1, plan->n_steps);
+    for (size_t s = first; s < last; ++s) {
+        const bp_step *step = &plan->steps[s];
+        const bool waits = step->flags & BP_WAITS;
+        if (step->ready && waits == (segment > 0)) step->ready(step, pass);
+    }
+}
+
+/* ---- items ---- */
 
 static void add_item(bp_plan *plan, const bpfast_net *net, bp_item item)
 {
@@ -82,30 +48,42 @@ static void add_item(bp_plan *plan, const bpfast_net *net, bp_item item)
     const bp_node *node = &net->nodes[item.node];
     const size_t rows = bp_min(item.last * k->nr, node->in) - item.first * k->nr;
     const size_t width = bp_round_up(bp_panel_width(k, node->out, item.panel), k->vl);
-    const double flops = (double)rows * (double)width * (2.0 * (double)plan->batch + 16.0);
+    double steps = 16.0; /* the update, as multiply-adds of one number */
+    for (const bp_node *use = node; use; use = use->next_use ? &net->nodes[use->next_use] : NULL)
+        steps += plan->at[use->index].partial == BP_NONE ? 2.0 * (double)plan->batch
+                                                         : (double)bp_shards(plan->batch);
     plan->items[plan->n_items] = item;
-    plan->item_flops[plan->n_items + 1] = plan->item_flops[plan->n_items] + flops;
+    plan->item_flops[plan->n_items + 1] =
+        plan->item_flops[plan->n_items] + (double)(rows + item.bias) * (double)width * steps;
     ++plan->n_items;
 }
 
 /* One item a block, or a whole column of blocks where max-norm needs it. Blocks run in groups whose
  * panels of x fill half of L2 while all panels of dz pass by. */
-static void plan_items(bp_plan *plan, const bpfast_net *net)
+static void kernel_items(bp_plan *plan, const bpfast_net *net, const bp_node *node)
 {
     const bp_kernels *k = net->k;
     const size_t fit = bp_max(net->l2 / 2 / (k->nr * k->size) / plan->batch, 1);
+    const size_t blocks = bp_panel_count(k, node->in), panels = bp_panel_count(k, node->out);
+    const size_t group = node->max_norm > 0 ? blocks : bp_min(fit, blocks);
+    const size_t run = node->max_norm > 0 ? blocks : 1;
+    const bool bias = bp_owns_bias(node);
+    for (size_t start = 0; start < blocks; start += group)
+        for (size_t j = 0; j < panels; ++j)
+            for (size_t b = start; b < bp_min(start + group, blocks); b += run)
+                add_item(plan, net, (bp_item){node->index, j, b, b + run, bias && b == 0});
+}
+
+static void plan_items(bp_plan *plan, const bpfast_net *net)
+{
     plan->n_items = 0;
     for (size_t i = net->n_nodes; i-- > 0;) {
         const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense || !node->trainable) continue;
-        const size_t blocks = bp_panel_count(k, node->in), panels = bp_panel_count(k, node->out);
-        const size_t group = node->max_norm > 0 ? blocks : bp_min(fit, blocks);
-        const size_t run = node->max_norm > 0 ? blocks : 1;
-        for (size_t start = 0; start < blocks; start += group)
-            for (size_t j = 0; j < panels; ++j)
-                for (size_t b = start; b < bp_min(start + group, blocks); b += run)
-                    add_item(plan, net,
-                             (bp_item){.node = i, .panel = j, .first = b, .last = b + run});
+        if (bp_owns_kernel(node) && bp_trains_kernel(net, node))
+            kernel_items(plan, net, node);
+        else if (bp_owns_bias(node) && bp_trains_bias(net, node))
+            for (size_t j = 0; j < bp_panel_count(net->k, node->out); ++j)
+                add_item(plan, net, (bp_item){i, j, 0, 0, true});
     }
 }
 
@@ -113,9 +91,8 @@ static size_t count_items(const bpfast_net *net)
 {
     size_t n = 0;
     for (size_t i = 0; i < net->n_nodes; ++i)
-        if (net->nodes[i].op == &bp_op_dense)
-            n += bp_panel_count(net->k, net->nodes[i].in) *
-                 bp_panel_count(net->k, net->nodes[i].out);
+        n += bp_max(bp_panel_count(net->k, net->nodes[i].in), 1) *
+             bp_panel_count(net->k, net->nodes[i].out);
     return n;
 }
 
@@ -136,23 +113,33 @@ size_t bp_plan_share(const bp_plan *plan, size_t size, size_t id)
     return low;
 }
 
-static size_t buffer_bytes(const bp_buffer *buffer, const bp_plan *plan, const bp_kernels *k,
-                           bp_layout *layout)
+/* ---- memory ---- */
+
+/* Elements from a plain row to the next; the last is followed by room for a vector's overhang. */
+static size_t plain_stride(const bp_kernels *k, const bp_buffer *buffer)
+{
+    return bp_round_up(buffer->cols, k->nr);
+}
+
+static size_t buffer_bytes(const bp_buffer *buffer, const bp_kernels *k, bp_layout *layout)
 {
     size_t elements;
-    const size_t stride = bp_panel_stride(k, plan->batch);
-    if (plan->batch > PTRDIFF_MAX / (k->nr * 16) ||
-        __builtin_mul_overflow(stride, bp_panel_count(k, buffer->cols), &elements)) {
+    bp_layout one = {0};
+    if (buffer->rows > PTRDIFF_MAX / (k->nr * 16) || buffer->cols > PTRDIFF_MAX / (k->nr * 16)) {
         layout->overflow = true;
         return 0;
     }
-    bp_layout one = {0};
+    const size_t line = buffer->plain ? plain_stride(k, buffer) : bp_panel_stride(k, buffer->rows);
+    const size_t lines = buffer->plain ? buffer->rows + 1 : bp_panel_count(k, buffer->cols);
+    layout->overflow |= __builtin_mul_overflow(line, lines, &elements);
+    if (layout->overflow) return 0;
     bp_layout_add(&one, elements, buffer->itemsize);
     layout->overflow |= one.overflow;
     return one.size;
 }
 
-/* Lifetimes: an inference buffer is written by one step and read by the next; all others last. */
+/* Lifetimes: an inference buffer lives from the step that writes it to the last that reads it; all
+ * others last. */
 static void set_lifetimes(bp_plan *plan, bool train)
 {
     for (size_t b = 0; b < plan->n_buffers; ++b) {
@@ -161,21 +148,25 @@ static void set_lifetimes(bp_plan *plan, bool train)
     }
     if (train) return;
     for (size_t s = 0; s < plan->n_steps; ++s) {
-        plan->buffers[plan->steps[s].out].first = s;
-        plan->buffers[plan->steps[s].in].last = s;
+        const bp_step *step = &plan->steps[s];
+        plan->buffers[step->out].first = s;
+        plan->buffers[step->in].last = s;
+        if (step->in2 != BP_NONE) plan->buffers[step->in2].last = s;
     }
+    plan->buffers[plan->output].last = plan->n_steps;
 }
 
-/* Each buffer at the lowest offset free of all placed ones that live at the same time. */
-static void place(bp_plan *plan, const bp_kernels *k, bp_layout *layout)
+/* Each buffer at the lowest offset free of all placed ones that live at the same time, which in training
+ * all do. */
+static void place(bp_plan *plan, const bp_kernels *k, bool train, bp_layout *layout)
 {
     for (size_t b = 0; b < plan->n_buffers; ++b) {
         bp_buffer *buffer = &plan->buffers[b];
-        const size_t bytes = buffer_bytes(buffer, plan, k, layout);
-        buffer->offset = 0;
-        for (size_t other = 0; other < b; ++other) {
+        const size_t bytes = buffer_bytes(buffer, k, layout);
+        buffer->offset = train ? layout->size : 0;
+        for (size_t other = 0; !train && other < b; ++other) {
             const bp_buffer *o = &plan->buffers[other];
-            const size_t end = o->offset + buffer_bytes(o, plan, k, layout);
+            const size_t end = o->offset + buffer_bytes(o, k, layout);
             const bool together = o->first <= buffer->last && buffer->first <= o->last;
             if (together && o->offset < buffer->offset + bytes && buffer->offset < end) {
                 buffer->offset = end;
@@ -185,37 +176,65 @@ static void place(bp_plan *plan, const bp_kernels *k, bp_layout *layout)
         if (bytes > PTRDIFF_MAX - buffer->offset) layout->overflow = true;
         if (layout->overflow) return;
         layout->size = bp_max(layout->size, buffer->offset + bytes);
+        plan->row_bytes += bytes / plan->batch;
     }
+}
+
+static void lay_steps(bp_plan *plan, bp_route *route, bp_plan_kind kind)
+{
+    const bpfast_net *net = route->net;
+    const size_t n = net->n_nodes;
+    plan->scratch = BP_SCRATCH_ROWS * bp_round_up(net->widest, net->k->nr);
+    bp_route_forward(route);
+    plan->targets =
+        bp_route_buffer(plan, "targets", n - 1, plan->batch, net->outputs, net->k->size);
+    if (kind != BP_PLAN_INFER) {
+        bp_route_backward(route);
+        plan_items(plan, net);
+    }
+    find_segments(plan);
 }
 
 bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp_plan_kind kind,
                           bool fused, bpfast_message *message)
 {
     const bool train = kind != BP_PLAN_INFER;
-    const size_t n_items = train ? count_items(net) : 0;
+    const size_t n = net->n_nodes, n_items = train ? count_items(net) : 0;
+    const size_t most_buffers = BP_MOST_BUFFERS_A_NODE * n + BP_FIXED_BUFFERS;
+    const size_t most_steps = BP_MOST_STEPS_A_NODE * n + 1;
     bp_layout layout = {0}, arena = {0};
     *plan = (bp_plan){.batch = batch, .delta = BP_NONE, .targets = BP_NONE, .input_delta = BP_NONE};
-    const size_t buffers = bp_layout_add(
-        &layout, BP_MOST_BUFFERS_A_LAYER * net->n_nodes + BP_FIXED_BUFFERS, sizeof(bp_buffer));
-    const size_t steps =
-        bp_layout_add(&layout, BP_MOST_STEPS_A_LAYER * net->n_nodes, sizeof(bp_step));
+    const size_t buffers = bp_layout_add(&layout, most_buffers, sizeof(bp_buffer));
+    const size_t steps = bp_layout_add(&layout, most_steps, sizeof(bp_step));
+    const size_t segments = bp_layout_add(&layout, most_steps + 1, sizeof(size_t));
+    const size_t at = bp_layout_add(&layout, n, sizeof(bp_place));
     const size_t items = bp_layout_add(&layout, n_items, sizeof(bp_item));
     const size_t flops = bp_layout_add(&layout, n_items + 1, sizeof(double));
+    const size_t value = bp_layout_add(&layout, n + 1, sizeof(int));
+    const size_t delta = bp_layout_add(&layout, n + 1, sizeof(int));
+    const size_t wanted = bp_layout_add(&layout, n + 1, sizeof(bool));
+    const size_t holders = bp_layout_add(&layout, most_buffers, sizeof(size_t));
+    const size_t kept = bp_layout_add(&layout, most_buffers, sizeof(bool));
     BP_TRY(bp_arena_try(&plan->memory, &layout, "the plan", message));
     plan->buffers = bp_at(plan->memory, buffers, 1);
     plan->steps = bp_at(plan->memory, steps, 1);
+    plan->segments = bp_at(plan->memory, segments, 1);
+    plan->at = bp_at(plan->memory, at, 1);
     plan->items = bp_at(plan->memory, items, 1);
     plan->item_flops = bp_at(plan->memory, flops, 1);
-
-    plan->input = add_buffer(plan, "input", 0, net->inputs, net->k->size);
-    plan_forward(plan, net, train, fused);
-    plan->targets = add_buffer(plan, "targets", net->n_nodes - 1, net->outputs, net->k->size);
-    if (train) {
-        plan_backward(plan, net, kind == BP_PLAN_TRAIN_INPUT);
-        plan_items(plan, net);
-    }
+    bp_route route = {.plan = plan,
+                      .net = net,
+                      .train = train,
+                      .fused = fused,
+                      .to_input = kind == BP_PLAN_TRAIN_INPUT,
+                      .value = bp_at(plan->memory, value, 1),
+                      .delta = bp_at(plan->memory, delta, 1),
+                      .wanted = bp_at(plan->memory, wanted, 1),
+                      .holders = bp_at(plan->memory, holders, 1),
+                      .kept = bp_at(plan->memory, kept, 1)};
+    lay_steps(plan, &route, kind);
     set_lifetimes(plan, train);
-    place(plan, net->k, &arena);
+    place(plan, net->k, train, &arena);
     plan->bytes = arena.size;
     if (arena.overflow) {
         bp_plan_free(plan);
@@ -233,7 +252,10 @@ void bp_plan_free(bp_plan *plan)
 
 void bp_plan_bind(const bp_plan *plan, const bp_kernels *k, void *arena, bp_panels *m)
 {
-    for (size_t b = 0; b < plan->n_buffers; ++b)
-        m[b] =
-            (bp_panels){bp_at(arena, plan->buffers[b].offset, 1), bp_panel_stride(k, plan->batch)};
+    for (size_t b = 0; b < plan->n_buffers; ++b) {
+        const bp_buffer *buffer = &plan->buffers[b];
+        const size_t stride =
+            buffer->plain ? plain_stride(k, buffer) : bp_panel_stride(k, buffer->rows);
+        m[b] = (bp_panels){bp_at(arena, buffer->offset, 1), stride};
+    }
 }

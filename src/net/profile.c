@@ -4,7 +4,7 @@
  * The same pieces as the step loop of run.c, in the same order and with the same barriers, so the
  * bits are the same; between two pieces each thread reads the clock. That loop itself has no clock.
  *
- *   mask, gather, forward ..., loss, backward ...     own rows
+ *   mask, gather, forward ..., loss, backward ...     own rows; wait between segments
  *   wait, prepare (thread 0: scores)
  *   gradient ..., wait, norm, update ...              own items; gradient and norm only where swept
  *   prepare (thread 0: the next step), wait
@@ -38,18 +38,16 @@ static bool sweeps(const bpfast_run *run)
 
 static double product_flops(const bpfast_run *run, const bp_node *node)
 {
-    return 2.0 * (double)run->plan.batch * (double)node->in * (double)node->out;
+    return (double)run->plan.batch * bp_node_flops(node);
 }
 
 /* relu forward is part of the product's last store. */
 static const char *activation_of(const bp_step *step, bool backward)
 {
     const bp_node *node = step->node;
-    const bool none = node->op != &bp_op_dense || node->activation == BP_ACT_identity ||
-                      (step->flags & BP_SKIP_ACTIVATION);
-    return none || (!backward && node->activation == BP_ACT_relu)
-               ? NULL
-               : bp_activation_name(node->activation);
+    const bool none = node->activation == BP_ACT_identity || (step->flags & BP_SKIP_ACTIVATION);
+    const bool fused = node->op->needs(node).multiplies && node->activation == BP_ACT_relu;
+    return none || (!backward && fused) ? NULL : bp_activation_name(node->activation);
 }
 
 static bpfast_piece step_piece(const bpfast_run *run, size_t s)
@@ -57,24 +55,27 @@ static bpfast_piece step_piece(const bpfast_run *run, size_t s)
     const bp_step *step = &run->plan.steps[s];
     const bp_node *node = step->node;
     const bool backward = s >= run->plan.n_forward;
-    const bool multiplies = node->op == &bp_op_dense && step->out != BP_NONE;
+    const bool multiplies = step->out != BP_NONE && step->node->op->needs(node).multiplies &&
+                            (backward || step->out == run->plan.at[node->index].y);
     return (bpfast_piece){.what = backward ? "backward" : "forward",
                           .layer = node->index,
                           .flops = multiplies ? product_flops(run, node) : 0,
-                          .elements = (double)run->plan.batch * (double)node->out,
+                          .elements = (double)run->plan.batch * (double)bp_positions(node->to) *
+                                      (double)node->to.channels,
                           .activation = activation_of(step, backward)};
 }
 
 static bpfast_piece gradient_piece(const bpfast_run *run, size_t layer, bool update)
 {
     const bp_node *node = &run->net->nodes[layer];
-    const bool sweep = sweeps(run), product = !sweep || !update;
-    if (node->op != &bp_op_dense || !node->trainable || (!sweep && update))
-        return (bpfast_piece){0};
+    const bool sweep = sweeps(run), product = node->op == &bp_op_dense && (!sweep || !update);
+    const bool kernel = bp_owns_kernel(node) && bp_trains_kernel(run->net, node);
+    const bool bias = bp_owns_bias(node) && bp_trains_bias(run->net, node);
+    if ((!kernel && !bias) || (!sweep && update)) return (bpfast_piece){0};
     return (bpfast_piece){.what = sweep && !update ? "gradient" : "update",
                           .layer = layer,
-                          .flops = product ? product_flops(run, node) : 0,
-                          .elements = (double)((node->in + node->use_bias) * node->out)};
+                          .flops = product && kernel ? product_flops(run, node) : 0,
+                          .elements = (double)((kernel * node->in + bias) * node->out)};
 }
 
 bpfast_piece bpfast_run_piece(const bpfast_run *run, size_t index)
@@ -120,25 +121,27 @@ static void lap(stopwatch *watch, size_t piece)
     watch->last = now;
 }
 
-static void timed_rows(bpfast_run *run, const bp_batch *batch, bp_pass *pass, bp_team *team,
+static void timed_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
                        size_t id, stopwatch *watch)
 {
     const bp_plan *plan = &run->plan;
-    const size_t size = bp_team_size(team), row0 = bp_share(batch->rows, size, id);
-    const size_t rows = bp_share(batch->rows, size, id + 1) - row0;
-    pass->step = batch->step;
+    const size_t size = bp_team_size(team), row0 = bp_plan_part(plan, batch->rows, size, id);
+    const size_t rows = bp_plan_part(plan, batch->rows, size, id + 1) - row0;
     bp_run_mask(run, pass, team, id);
     lap(watch, MASK);
     bp_run_gather(run, batch, row0, rows);
     lap(watch, GATHER);
-    for (size_t s = 0; s < plan->n_steps; ++s) {
-        if (s == plan->n_forward) {
-            bp_loss_rows(pass, &run->objective, &batch->targets, run->m[plan->delta],
-                         run->m[plan->output], run->net->outputs, run->stats, row0, rows);
+    for (size_t segment = 0; segment < plan->n_segments; ++segment) {
+        if (segment > 0) bp_team_wait(team, id);
+        if (segment > 0) lap(watch, at_wait(run));
+        bp_plan_ready(plan, pass, segment);
+        for (size_t s = plan->segments[segment]; s < plan->segments[segment + 1]; ++s) {
+            bp_run_steps(run, pass, s, s + 1, row0, rows);
+            lap(watch, at_step(run, s));
+            if (s + 1 != plan->n_forward) continue;
+            bp_run_loss(run, batch, pass, row0, rows);
             lap(watch, at_loss(run));
         }
-        bp_run_steps(run, pass, s, s + 1, row0, rows);
-        lap(watch, at_step(run, s));
     }
 }
 
@@ -148,7 +151,7 @@ static void timed_items(const bpfast_run *run, const bp_pass *pass, bp_team *tea
     const size_t size = bp_team_size(team), last = bp_plan_share(&run->plan, size, id + 1);
     for (size_t i = bp_plan_share(&run->plan, size, id); i < last; ++i) {
         const bp_item *item = &run->plan.items[i];
-        bp_dense_gradient(pass, &run->net->nodes[item->node], item, NULL, job);
+        bp_gradient_item(pass, item, NULL, job);
         if (i + 1 == last || item[1].node != item->node)
             lap(watch, at + run->net->n_nodes - 1 - item->node);
     }
@@ -180,7 +183,6 @@ static void timed_task(void *arg, bp_team *team, size_t id)
     profile *p = arg;
     bpfast_run *run = p->run;
     const size_t pieces = bpfast_run_piece_count(run), stride = run->tuner.now * pieces;
-    bp_pass pass = bp_run_pass(run, id);
     const bp_fpmode mode = bp_fpmode_enter();
     stopwatch watch = {p->seconds + id * pieces, 0};
     if (id == 0) p->team = bp_team_size(team);
@@ -188,10 +190,11 @@ static void timed_task(void *arg, bp_team *team, size_t id)
     watch.last = bp_seconds();
     for (size_t parity = 0;; parity = 1 - parity, watch.seconds += stride) {
         const bp_batch *batch = &run->batch[parity];
+        const bp_pass pass = bp_run_pass(run, batch, id);
         timed_rows(run, batch, &pass, team, id, &watch);
         bp_team_wait(team, id);
         lap(&watch, at_wait(run));
-        const bool steps = batch->targets.weight_sum > 0 && run->bad_row == SIZE_MAX;
+        const bool steps = batch->learns && run->bad_row == SIZE_MAX;
         if (id == 0) bp_run_add_scores(run, batch, &pass);
         lap(&watch, at_prepare(run));
         if (steps) timed_gradients(run, batch, &pass, team, id, &watch);

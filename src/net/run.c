@@ -3,7 +3,8 @@
  *
  * One chunk is one parallel region. Every thread walks the same steps:
  *
- *     own rows:   gather, forward, loss, backward
+ *     own rows:   gather, forward, loss, backward; in between, where statistics of all rows are needed
+ *                 (segments of the plan), barriers
  *     barrier     thread 0 adds up the loss
  *     own items:  weight gradients to the optimizer (or to GRAD, barrier, sweep)
  *     barrier     thread 0 has prepared the next step or the stop
@@ -17,14 +18,21 @@
 
 /* ---- a step ---- */
 
-bp_pass bp_run_pass(const bpfast_run *run, size_t id)
+bp_pass bp_run_pass(const bpfast_run *run, const bp_batch *batch, size_t id)
 {
-    return (bp_pass){.k = run->net->k,
+    const bpfast_net *net = run->net;
+    return (bp_pass){.k = net->k,
+                     .k64 = net->k64,
                      .m = run->m,
+                     .at = run->plan.at,
                      .w = run->read,
+                     .buffers = net->buffers,
+                     .own = run->own + id * run->own_size,
                      .scratch = run->scratch + id * run->scratch_size,
-                     .seed = run->net->counters.seed,
-                     .step = run->net->counters.step};
+                     .seed = net->counters.seed,
+                     .step = batch->step,
+                     .batch = batch->rows,
+                     .learns = id == 0 && batch->learns};
 }
 
 /* DropConnect: the step's masked copies, shared out like the gradients. */
@@ -35,7 +43,8 @@ void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id)
     for (size_t i = bp_plan_share(&run->plan, bp_team_size(team), id); i < last; ++i) {
         const bp_item *item = &run->plan.items[i];
         const bp_node *node = &run->net->nodes[item->node];
-        if (node->rate > 0) bp_dense_mask(pass, node, item, &run->w[item->node]);
+        if (bp_masks_weights(node) && item->first < item->last)
+            bp_gradient_mask(pass, node, item, &run->w[item->node]);
     }
     bp_team_wait(team, id);
 }
@@ -52,9 +61,9 @@ void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t r
         const bp_panels at = {bp_panel(net->k, t, 0, row0), t.stride};
         bp_gather(net->k, &data->y, order, first, rows, at, NULL, NULL);
     }
-    if (!run->config.check_inputs || bp_panels_finite(net->k, x, net->inputs, row0, rows)) return;
+    if (!run->config.check_inputs || bp_inputs_finite(net, x, row0, rows)) return;
     for (size_t r = 0; r < rows; ++r)
-        if (!bp_panels_finite(net->k, x, net->inputs, row0 + r, 1))
+        if (!bp_inputs_finite(net, x, row0 + r, 1))
             run->bad_row = order ? (size_t)order[r] : first + r;
 }
 
@@ -65,36 +74,61 @@ void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size
         run->plan.steps[s].run(&run->plan.steps[s], pass, row0, rows);
 }
 
-static void step_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
-                      size_t rows)
+void bp_run_loss(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
+                 size_t rows)
 {
     const bp_plan *plan = &run->plan;
-    bp_run_gather(run, batch, row0, rows);
-    bp_run_steps(run, pass, 0, plan->n_forward, row0, rows);
     bp_loss_rows(pass, &run->objective, &batch->targets, run->m[plan->delta], run->m[plan->output],
                  run->net->outputs, run->stats, row0, rows);
-    bp_run_steps(run, pass, plan->n_forward, plan->n_steps, row0, rows);
 }
 
-/* A thread's rows in parts, so that a late thread can be helped. Each part reads all weights, so where
- * they do not stay in L2 there are but two. */
+/* A segment on some rows; the loss stands between forward and backward. */
+static void segment_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                         size_t segment, size_t row0, size_t rows)
+{
+    const bp_plan *plan = &run->plan;
+    const size_t first = plan->segments[segment], last = plan->segments[segment + 1];
+    if (segment == 0) bp_run_gather(run, batch, row0, rows);
+    if (segment != plan->loss_segment) {
+        bp_run_steps(run, pass, first, last, row0, rows);
+        return;
+    }
+    bp_run_steps(run, pass, first, plan->n_forward, row0, rows);
+    bp_run_loss(run, batch, pass, row0, rows);
+    bp_run_steps(run, pass, plan->n_forward, last, row0, rows);
+}
+
+/* A thread's rows in parts: so that a late thread can be helped, and that what a part of many positions
+ * leaves is still in cache when it is read. Each part reads all weights, so where they do not stay in L2
+ * there are but two. */
 static size_t row_parts(const bpfast_run *run, size_t rows, size_t size)
 {
     enum { ROWS = 16, MOST = 8, MOST_FAR = 2 };
-    if (size == 1) return 1;
-    return bp_max(bp_min(rows / size / ROWS, run->far ? MOST_FAR : MOST), 1);
+    const bpfast_net *net = run->net;
+    const bool images = bp_positions(net->input) > 1;
+    const size_t fit = bp_max(net->l2 / bp_max(run->plan.row_bytes, 1), 1);
+    const size_t cached = images ? bp_ceil_div(rows, size * bp_max(fit, run->plan.unit)) : 1;
+    if (size == 1) return bp_max(cached, 1);
+    const size_t helped = bp_min(rows / size / ROWS, run->far && !images ? MOST_FAR : MOST);
+    return bp_max(bp_max(helped, cached), 1);
 }
 
 static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
                           bp_team *team, size_t id)
 {
+    const bp_plan *plan = &run->plan;
     const size_t size = bp_team_size(team), rows = batch->rows;
     const size_t each = row_parts(run, rows, size);
-    size_t part;
-    bp_claimer c = bp_claim_open(run->claims, size, id, id * each, (id + 1) * each);
-    while (bp_claim_next(&c, &part)) {
-        const size_t row0 = bp_share(rows, size * each, part);
-        step_rows(run, batch, pass, row0, bp_share(rows, size * each, part + 1) - row0);
+    for (size_t segment = 0; segment < plan->n_segments; ++segment) {
+        size_t part;
+        if (segment > 0) bp_team_wait(team, id);
+        bp_claimer c = bp_claim_open(run->claims, size, id, id * each, (id + 1) * each);
+        bp_plan_ready(plan, pass, segment);
+        while (bp_claim_next(&c, &part)) {
+            const size_t row0 = bp_plan_part(plan, rows, size * each, part);
+            const size_t end = bp_plan_part(plan, rows, size * each, part + 1);
+            if (end > row0) segment_rows(run, batch, pass, segment, row0, end - row0);
+        }
     }
 }
 
@@ -110,7 +144,8 @@ bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gra
                          .batch = batch->rows,
                          .far = mode == BP_GRADIENT_UPDATE && (run->far || shared),
                          .shared = shared,
-                         .w = run->w};
+                         .w = run->w,
+                         .nodes = net->nodes};
 }
 
 static void run_items(const bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
@@ -123,7 +158,7 @@ static void run_items(const bpfast_run *run, const bp_pass *pass, bp_team *team,
     while (bp_claim_next(&c, &i)) {
         const bp_item *item = &run->plan.items[i];
         const bp_item *next = i + 1 < run->plan.n_items ? item + 1 : NULL;
-        bp_dense_gradient(pass, &run->net->nodes[item->node], item, next, job);
+        bp_gradient_item(pass, item, next, job);
     }
 }
 
@@ -177,6 +212,7 @@ void bp_run_prepare(bpfast_run *run, bp_batch *batch)
                     .weights = data->weights,
                     .weight_sum = bp_weight_sum(data, order, first, rows)},
         .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1)};
+    batch->learns = batch->targets.weight_sum > 0;
 }
 
 static void name_fault(bpfast_run *run, size_t rows)
@@ -185,7 +221,10 @@ static void name_fault(bpfast_run *run, size_t rows)
     run->fault = (bpfast_fault){.layer = net->n_nodes, .batch = run->cursor.batch};
     for (size_t s = 0; s < run->plan.n_forward; ++s) {
         const bp_step *step = &run->plan.steps[s];
-        if (bp_panels_finite(net->k, run->m[step->out], step->node->out, 0, rows)) continue;
+        const size_t positions = rows * bp_positions(step->node->to);
+        if (step->out != run->plan.at[step->node->index].y ||
+            bp_panels_finite(net->k, run->m[step->out], step->node->to.channels, 0, positions))
+            continue;
         run->fault.layer = step->node->index;
         return;
     }
@@ -223,15 +262,14 @@ void bp_run_advance(bpfast_run *run, bp_batch *next, bool stepped)
 static void chunk_task(void *arg, bp_team *team, size_t id)
 {
     bpfast_run *run = arg;
-    bp_pass pass = bp_run_pass(run, id);
     const bp_fpmode mode = bp_fpmode_enter();
     for (size_t parity = 0;; parity = 1 - parity) {
         const bp_batch *batch = &run->batch[parity];
-        pass.step = batch->step;
+        const bp_pass pass = bp_run_pass(run, batch, id);
         bp_run_mask(run, &pass, team, id);
         step_all_rows(run, batch, &pass, team, id);
         bp_team_wait(team, id);
-        const bool steps = batch->targets.weight_sum > 0 && run->bad_row == SIZE_MAX;
+        const bool steps = batch->learns && run->bad_row == SIZE_MAX;
         if (id == 0) bp_run_add_scores(run, batch, &pass);
         if (steps) bp_step_gradients(run, batch, &pass, team, id, BP_GRADIENT_UPDATE);
         if (id == 0) bp_run_advance(run, &run->batch[1 - parity], steps);
@@ -243,33 +281,15 @@ static void chunk_task(void *arg, bp_team *team, size_t id)
 
 /* ---- epochs ---- */
 
-static void parameters_of(const bpfast_run *run, size_t i, void **kernel, void **bias)
-{
-    const bpfast_net *net = run->net;
-    *kernel = bp_at(net->parameters, net->nodes[i].param, net->k->size);
-    *bias = bp_at(*kernel, net->nodes[i].in * net->nodes[i].out, net->k->size);
-}
-
 void bp_run_pack(bpfast_run *run)
 {
-    void *kernel, *bias;
-    for (size_t i = 0; i < run->net->n_nodes; ++i) {
-        if (run->net->nodes[i].op != &bp_op_dense) continue;
-        parameters_of(run, i, &kernel, &bias);
-        bp_weights_pack(run->net->k, &run->w[i], kernel, bias);
-    }
+    bp_weights_read(run->net, run->w, run->net->parameters);
     run->packed = true;
 }
 
 void bpfast_run_unpack(bpfast_run *run)
 {
-    void *kernel, *bias;
-    if (!run->packed) return;
-    for (size_t i = 0; i < run->net->n_nodes; ++i) {
-        if (run->net->nodes[i].op != &bp_op_dense) continue;
-        parameters_of(run, i, &kernel, &bias);
-        bp_weights_unpack(run->net->k, &run->w[i], kernel, bias);
-    }
+    if (run->packed) bp_weights_write(run->net, run->w, run->net->parameters);
     run->packed = false;
 }
 
@@ -278,6 +298,8 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
 {
     bpfast_net *net = run->net;
     memcpy(net->snapshot, net->parameters, net->n_parameters * net->k->size);
+    memcpy(bp_at(net->snapshot, net->n_parameters, net->k->size), net->buffers,
+           net->n_buffers * net->k->size);
     run->norm_clips = net->has_optimizer && net->optimizer.clip_norm > 0;
     run->rates = rates;
     run->n_rates = n_rates;
@@ -342,6 +364,8 @@ void bpfast_run_restore(bpfast_run *run)
 {
     bpfast_net *net = run->net;
     memcpy(net->parameters, net->snapshot, net->n_parameters * net->k->size);
+    memcpy(net->buffers, bp_at(net->snapshot, net->n_parameters, net->k->size),
+           net->n_buffers * net->k->size);
     run->packed = false;
 }
 

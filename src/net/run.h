@@ -10,6 +10,7 @@
 typedef struct {
     size_t first, rows; /* of the epoch's order */
     uint64_t step;      /* for random numbers */
+    bool learns;        /* its statistics count */
     bp_targets targets;
     bp_update update;
 } bp_batch;
@@ -22,13 +23,16 @@ struct bpfast_run {
     bool far;       /* what a step updates does not fit into L2 */
     size_t threads; /* the most; the tuner has those of the steps */
     bp_tuner tuner;
-    bp_plan plan, infer;  /* infer: validation, on the run's packed weights */
+    bp_plan plan;
+    const bp_plan *infer; /* of validation, on the run's packed weights */
     void *memory;         /* everything below */
     bp_panels *m;         /* matrices by buffer id */
     bp_weights *w, *read; /* the weights; what products read (masked where DropConnect) */
     bp_weights *plain;    /* what those of single batches read: row-major where not masked */
     char *scratch;
     size_t scratch_size; /* bytes for one thread */
+    char *own;           /* what `ready` leaves for the steps of a thread */
+    size_t own_size;
     bp_claim *claims;    /* one a thread */
     bp_row_stats *stats; /* [batch] */
     double *residuals;   /* [outputs] */
@@ -56,9 +60,12 @@ struct bpfast_run {
 /* Every member of the team calls these. */
 void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
                        size_t id, bp_gradient_mode mode);
-bp_pass bp_run_pass(const bpfast_run *run, size_t id);
+bp_pass bp_run_pass(const bpfast_run *run, const bp_batch *batch, size_t id);
+
 void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last,
                   size_t row0, size_t rows);
+void bp_run_loss(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
+                 size_t rows);
 void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id);
 void bp_run_pack(bpfast_run *run);
 void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows);

@@ -7,14 +7,14 @@
 typedef struct {
     bp_layout layout;
     size_t matrices, table, weights, read, plain, panels, transposed, masked, masked_transposed;
-    size_t scratch, scratch_size, claims, stats, residuals, shards, order;
+    size_t scratch, scratch_size, own, own_size, claims, stats, residuals, shards, order;
     size_t validation_arenas, validation_stats, validation_chunks, validation_residuals;
 } parts;
 
 static bool masks_weights(const bpfast_net *net)
 {
     for (size_t i = 0; i < net->n_nodes; ++i)
-        if (net->nodes[i].op == &bp_op_dense && net->nodes[i].rate > 0) return true;
+        if (bp_masks_weights(&net->nodes[i])) return true;
     return false;
 }
 
@@ -23,12 +23,14 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
 {
     const size_t size = net->k->size;
     const size_t masked = masks_weights(net) ? net->n_state : 0;
-    const size_t rows = config->validation.rows, chunks = bp_ceil_div(rows, BP_INFER_CHUNK);
+    const size_t rows = config->validation.rows, chunks = bp_ceil_div(rows, net->infer->batch);
     parts p = {0};
     bp_layout *l = &p.layout;
-    bp_layout one = {0};
-    bp_layout_add(&one, BP_SCRATCH_ROWS * bp_round_up(net->widest, net->k->nr), size);
+    bp_layout one = {0}, own = {0};
+    bp_layout_add(&one, plan->scratch, size);
+    bp_layout_add(&own, plan->own, size);
     p.scratch_size = one.size;
+    p.own_size = own.size;
     p.matrices = bp_layout_add(l, plan->bytes, 1);
     p.table = bp_layout_add(l, plan->n_buffers, sizeof(bp_panels));
     p.weights = bp_layout_add(l, net->n_nodes, sizeof(bp_weights));
@@ -39,6 +41,7 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     p.masked = bp_layout_add(l, masked, size);
     p.masked_transposed = bp_layout_add(l, masked, size);
     p.scratch = bp_layout_add(l, threads, p.scratch_size);
+    p.own = bp_layout_add(l, threads, p.own_size);
     p.claims = bp_layout_add(l, threads, sizeof(bp_claim));
     p.stats = bp_layout_add(l, config->batch_size, sizeof(bp_row_stats));
     p.residuals = bp_layout_add(l, net->outputs, sizeof(double));
@@ -52,29 +55,40 @@ static parts lay_out(const bpfast_net *net, const bpfast_config *config, const b
     return p;
 }
 
-static bp_weights place_weights(const bpfast_net *net, const bp_node *node, void *panels,
-                                void *transposed)
+/* The transposed copy is for gradients that are passed on, and for layers tied to this one. */
+static bool needs_transposed(const bpfast_run *run, const bp_node *owner)
 {
-    const size_t size = net->k->size;
-    void *w = bp_at(panels, node->state, size);
-    return (bp_weights){.in = node->in,
-                        .l2 = net->l2,
-                        .out = node->out,
-                        .w = w,
-                        .wt = bp_at(transposed, node->state, size),
-                        .bias = node->use_bias
-                                    ? bp_at(w, bp_weights_size(net->k, node->in, node->out), size)
-                                    : NULL};
+    for (const bp_node *use = owner;; use = &run->net->nodes[use->next_use]) {
+        if (use->tied) return true;
+        for (size_t s = run->plan.n_forward; s < run->plan.n_steps; ++s) {
+            const bp_step *step = &run->plan.steps[s];
+            if (step->node == use && step->out != BP_NONE && use->op->needs(use).multiplies)
+                return true;
+        }
+        if (!use->next_use) return false;
+    }
 }
 
-/* Layers that never pass a gradient on need no transposed copy. */
-static bool needs_transposed(const bpfast_run *run, size_t node)
+/* What products read: the weights themselves, or the step's masked copies. */
+static void place_weights(bpfast_run *run, char *base, const parts *p)
 {
-    for (size_t s = run->plan.n_forward; s < run->plan.n_steps; ++s) {
-        const bp_step *step = &run->plan.steps[s];
-        if (step->node->index == node) return step->out != BP_NONE;
+    const bpfast_net *net = run->net;
+    run->w = (bp_weights *)(base + p->weights);
+    run->read = (bp_weights *)(base + p->read);
+    run->plain = (bp_weights *)(base + p->plain);
+    run->masks_weights = masks_weights(net);
+    for (size_t i = 0; i < net->n_nodes; ++i) {
+        const bp_node *node = &net->nodes[i], *owner = &net->nodes[node->owner];
+        const bool turns = needs_transposed(run, owner);
+        run->w[i] = bp_weights_at(net, node, base + p->panels, turns ? base + p->transposed : NULL);
+        run->w[i].far = run->far || run->threads > 1;
+        run->read[i] = run->w[i];
+        if (!bp_masks_weights(owner)) continue;
+        const bp_weights masked =
+            bp_weights_at(net, node, base + p->masked, turns ? base + p->masked_transposed : NULL);
+        run->read[i].w = masked.w;
+        run->read[i].wt = masked.wt;
     }
-    return false;
 }
 
 /* Weights, their transposes, moments. */
@@ -90,23 +104,9 @@ static void place(bpfast_run *run, const parts *p)
     run->m = (bp_panels *)(base + p->table);
     bp_plan_bind(&run->plan, net->k, base + p->matrices, run->m);
     run->far = update_bytes(net) > net->l2;
-    run->w = (bp_weights *)(base + p->weights);
-    run->read = (bp_weights *)(base + p->read);
-    run->plain = (bp_weights *)(base + p->plain);
-    for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_node *node = &net->nodes[i];
-        if (node->op != &bp_op_dense) continue;
-        run->w[i] = place_weights(net, node, base + p->panels, base + p->transposed);
-        run->w[i].far = run->far || run->threads > 1;
-        if (!needs_transposed(run, i)) run->w[i].wt = NULL;
-        run->read[i] = run->w[i];
-        if (node->rate == 0) continue;
-        run->read[i] = place_weights(net, node, base + p->masked, base + p->masked_transposed);
-        run->read[i].far = run->w[i].far;
-        run->read[i].bias = run->w[i].bias;
-        if (!run->w[i].wt) run->read[i].wt = NULL;
-        run->masks_weights = true;
-    }
+    place_weights(run, base, p);
+    run->own = base + p->own;
+    run->own_size = p->own_size;
     run->scratch = base + p->scratch;
     run->scratch_size = p->scratch_size;
     run->claims = (bp_claim *)(base + p->claims);
@@ -122,7 +122,7 @@ static bp_inference validation_job(const bpfast_run *run, const parts *p, size_t
     char *base = run->memory;
     const bool residuals = run->config.objective.residuals;
     return (bp_inference){.net = run->net,
-                          .plan = &run->infer,
+                          .plan = run->infer,
                           .w = run->w,
                           .x = &run->config.validation.x,
                           .rows = run->config.validation.rows,
@@ -170,8 +170,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     BP_TRY(bp_plan_new(&run->plan, net, batch, to_input ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN,
                        fused, message));
     if (config->validation.rows > 0) {
-        BP_TRY(bp_plan_new(&run->infer, net, BP_INFER_CHUNK, BP_PLAN_INFER, fused, message));
-        infer_size = bp_infer_arena_size(net, &run->infer);
+        run->infer = &net->infer[fused];
+        infer_size = bp_infer_arena_size(net, run->infer);
     }
     const parts p = lay_out(net, config, &run->plan, infer_size, run->threads);
     BP_TRY(bp_arena_try(&run->memory, &p.layout, "a training run", message));
@@ -203,7 +203,6 @@ void bpfast_run_free(bpfast_run *run)
 {
     if (!run) return;
     bp_plan_free(&run->plan);
-    bp_plan_free(&run->infer);
     bp_arena_free(run->memory);
     bp_arena_free(run);
 }
@@ -219,7 +218,8 @@ bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, si
         return false;
     const parts p = lay_out(net, &config, &plan, 0, bp_threads_limits().threads);
     bp_plan_free(&plan);
-    *persist = (3 * net->n_parameters + net->n_buffers) * net->k->size; /* PARAM, GRAD, SNAPSHOT */
+    *persist = (3 * net->n_parameters + 2 * net->n_buffers) *
+               net->k->size; /* PARAM, GRAD, BUFFERS, SNAPSHOT */
     *state = slots * net->n_state * net->k->size;
     *work = p.layout.size;
     return !p.layout.overflow;

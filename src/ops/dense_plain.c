@@ -11,7 +11,7 @@ bp_weights bp_dense_plain(const bp_kernels *k, const bp_node *node, const void *
                         .l2 = l2,
                         .plain = kernel,
                         .plain_bias =
-                            node->use_bias ? bp_cat(kernel, node->in * node->out, k->size) : NULL};
+                            node->use_bias ? bp_cat(params, node->bias_param, k->size) : NULL};
 }
 
 void bp_dense_plain_rows(const bp_kernels *k, const bp_node *node, const bp_weights *w, bp_panels y,
@@ -54,14 +54,13 @@ void bp_dense_plain_gradient(const bp_pass *pass, const bp_node *node, const bp_
     const size_t begin = bp_min(first * k->nr, node->in) * node->out;
     const size_t end = bp_min(last * k->nr, node->in) * node->out;
     void *kernel = bp_at(grad, node->param, k->size);
-    const bp_panels dz = pass->m[node->delta];
-    bp_plain_gradient(k, kernel, pass->m[node->x], dz, batch, node->in, node->out, add, first,
-                      last);
+    const bp_panels dz = pass->m[pass->at[node->index].delta];
+    bp_plain_gradient(k, kernel, pass->m[pass->at[node->index].x[0]], dz, batch, node->in,
+                      node->out, add, first, last);
     if (!add && (node->l1 > 0 || node->l2 > 0))
         k->add_penalty(bp_at(kernel, begin, k->size), bp_cat(w->plain, begin, k->size), node->l1,
                        node->l2, end - begin);
     if (node->use_bias)
-        bias_gradient(k, node, w->plain_bias, bp_at(kernel, node->in * node->out, k->size), dz,
-                      batch, add, bp_share(out_panels, size, id),
-                      bp_share(out_panels, size, id + 1));
+        bias_gradient(k, node, w->plain_bias, bp_at(grad, node->bias_param, k->size), dz, batch,
+                      add, bp_share(out_panels, size, id), bp_share(out_panels, size, id + 1));
 }

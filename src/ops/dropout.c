@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  *   forward    y = x m / (1 - rate)       m drawn for (step, row of the batch, column)
- *   backward   dx = dy m / (1 - rate)     in place, with the kept mask
+ *   backward   dx = dy m / (1 - rate)     with the kept mask, in place or not
  *
  * Nothing at inference.
  */
@@ -19,13 +19,13 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
 {
     const bp_kernels *k = pass->k;
     const bp_node *node = step->node;
+    const size_t each = bp_positions(node->to), first = row0 * each, m = rows * each;
     const bp_rng_key key = {pass->seed, BP_STREAM_DROPOUT + (uint32_t)node->index, pass->step};
-    for (size_t j = 0; j < bp_panel_count(k, node->out); ++j) {
-        uint8_t *mask = mask_at(k, pass->m[step->mask], j, row0);
-        k->mask_rows(mask, &key, row0, j * k->nr, rows, node->rate);
-        k->mask_apply(bp_panel(k, pass->m[step->out], j, row0),
-                      bp_panel(k, pass->m[step->in], j, row0), mask, keep_scale(node),
-                      rows * k->nr);
+    for (size_t j = 0; j < bp_panel_count(k, node->to.channels); ++j) {
+        uint8_t *mask = mask_at(k, pass->m[step->mask], j, first);
+        k->mask_rows(mask, &key, first, j * k->nr, m, node->rate);
+        k->mask_apply(bp_panel(k, pass->m[step->out], j, first),
+                      bp_panel(k, pass->m[step->in], j, first), mask, keep_scale(node), m * k->nr);
     }
 }
 
@@ -33,11 +33,12 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
 {
     const bp_kernels *k = pass->k;
     const bp_node *node = step->node;
-    for (size_t j = 0; j < bp_panel_count(k, node->out); ++j) {
-        void *delta = bp_panel(k, pass->m[step->in], j, row0);
-        k->mask_apply(delta, delta, mask_at(k, pass->m[step->mask], j, row0), keep_scale(node),
-                      rows * k->nr);
-    }
+    const size_t each = bp_positions(node->to), first = row0 * each, m = rows * each;
+    if (step->out == BP_NONE) return;
+    for (size_t j = 0; j < bp_panel_count(k, node->to.channels); ++j)
+        k->mask_apply(bp_panel(k, pass->m[step->out], j, first),
+                      bp_panel(k, pass->m[step->in], j, first),
+                      mask_at(k, pass->m[step->mask], j, first), keep_scale(node), m * k->nr);
 }
 
 static bp_needs needs(const bp_node *node)
@@ -47,4 +48,4 @@ static bp_needs needs(const bp_node *node)
         .forward = forward, .backward = backward, .in_place_delta = true, .keeps_mask = true};
 }
 
-const bp_op bp_op_dropout = {"dropout", needs};
+const bp_op bp_op_dropout = {"dropout", NULL, needs};

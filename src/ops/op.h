@@ -25,7 +25,8 @@ enum { BP_SHARD_ROWS = 8 };
 BP_INLINE size_t bp_shards(size_t batch) { return bp_ceil_div(batch, BP_SHARD_ROWS); }
 
 typedef struct {
-    bp_rows_fn *forward; /* training; NULL: no step (its work is done elsewhere, or there is none) */
+    bp_rows_fn
+        *forward; /* training; NULL: no step (its work is done elsewhere, or there is none) */
     bp_rows_fn *backward; /* once for each input; NULL: the gradient passes as it is */
     bp_rows_fn *infer;    /* NULL: does nothing at inference */
     bp_ready_fn *ready, *ready_back, *ready_infer; /* before those, or NULL */
@@ -38,6 +39,9 @@ typedef struct {
     size_t scratch;      /* elements of each thread that a step needs while it runs */
     bool in_place_delta; /* backward may write dx over dy */
     bool adds;           /* backward knows BP_ADD */
+    bool derives;        /* backward writes dz, unless the loss has the pre-activation */
+    bool keeps_delta;    /* the gradient of its kernel is x^T dz, made after backward */
+    bool multiplies;     /* by its kernel, and by the transpose */
     bool reads_plain;    /* takes a plain input */
     bool keeps_input;    /* a matrix like the output beside it: the pre-activation */
     bool keeps_mask;     /* bytes in the shape of the output */
@@ -45,6 +49,10 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    /* Sets `to`, and in, out, n_buffers where it has some, from the node's inputs and arguments; before,
+     * `to` is the first input's shape (or the one that was given) and `out` the units. Returns NULL, or
+     * what is wrong. NULL: the output has the input's shape, and there are no parameters. */
+    const char *(*shape)(bp_node *node);
     bp_needs (*needs)(const bp_node *node);
 } bp_op;
 
@@ -57,8 +65,8 @@ BP_INLINE size_t bp_positions(bp_shape s) { return s.height * s.width; }
 /* A window that slides over positions: of convolution and pooling. Outside is zero (of max: absent). */
 typedef struct {
     size_t height, width, stride_y, stride_x, dilation_y, dilation_x;
-    size_t top, left; /* positions outside, before the first */
-    size_t groups;    /* of channels; those of depthwise convolution have one each */
+    size_t top, bottom, left, right; /* positions outside */
+    size_t groups;                   /* of channels; those of depthwise convolution have one each */
 } bp_window;
 
 enum { BP_MOST_INPUTS = 2 };
@@ -66,15 +74,16 @@ enum { BP_MOST_INPUTS = 2 };
 /* One layer with its sizes, as compiled. Everything is fixed before the first step. */
 struct bp_node {
     const bp_op *op;
-    size_t index;                   /* among the layers; its random streams */
-    size_t inputs[BP_MOST_INPUTS];  /* values: 0 is the network's input, i + 1 the output of node i */
+    size_t index; /* among the layers; its random streams */
+    size_t
+        inputs[BP_MOST_INPUTS]; /* values: 0 is the network's input, i + 1 the output of node i */
     size_t n_inputs;
     bp_shape from[BP_MOST_INPUTS], to;
     size_t activation;
-    double rate;      /* of dropout, on activations or weights; the deviation of noise */
-    double epsilon;   /* of normalisation */
-    double momentum;  /* of running statistics: the weight of the new value */
-    size_t first;     /* column of a slice; kind of a pool */
+    double rate;         /* of dropout, on activations or weights; the deviation of noise */
+    double epsilon;      /* of normalisation */
+    double momentum;     /* of running statistics: the weight of the new value */
+    size_t first, count; /* columns of a slice */
     bp_window window;
     bool trainable;
 
@@ -87,7 +96,7 @@ struct bp_node {
     size_t next_use; /* the next node with the same owner, or 0 */
     size_t param, bias_param; /* offsets in PARAM */
     size_t state, bias_state; /* offsets in each state slot: kernel in block order; bias */
-    size_t buffer;            /* offset of its running statistics [2][out] in BUFFERS: mean, variance */
+    size_t buffer; /* offset of its running statistics [2][out] in BUFFERS: mean, variance */
     size_t n_buffers;
     double l1, l2, bias_l1, bias_l2, max_norm;
     bool non_negative;
@@ -111,6 +120,7 @@ struct bp_step {
     const char *what;
     int in, in2, out, dz, kept, mask;
     size_t which;
+    bp_shape shape; /* of what is moved, in the steps of move.c */
     unsigned flags;
 };
 
@@ -120,7 +130,7 @@ typedef struct {
     int delta;   /* gradient at the pre-activation */
     int sums;    /* row s * needs.sums + i is statistic i of shard s */
     int partial; /* row s * (in + 1) + i is row i of shard s's gradient of the kernel; row in: bias */
-    size_t own;  /* offset in the thread's own memory, elements */
+    size_t own; /* offset in the thread's own memory, elements */
 } bp_place;
 
 /* What one thread's steps see. */
@@ -131,7 +141,7 @@ struct bp_pass {
     const bp_weights *w; /* by node index: what products read */
     void *buffers;       /* BUFFERS */
     void *own;           /* of this thread, see needs.own */
-    void *scratch;       /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded; or more */
+    void *scratch; /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded; or more */
     uint64_t seed, step; /* of the random numbers */
     size_t batch;        /* rows of the whole batch */
     bool learns;         /* this thread updates running statistics */
@@ -176,10 +186,16 @@ void bp_loss_residuals(const bp_pass *pass, const bp_objective *objective,
                        const bp_targets *targets, bp_panels z, size_t cols, double *total,
                        size_t row0, size_t rows);
 
-/* dense.c: weight gradients, block by block. */
+/* move.c: steps that the planner adds, on matrices of step->shape. */
+bp_rows_fn bp_move_spread; /* a plain input to panels */
+bp_rows_fn bp_move_copy;
+bp_rows_fn bp_move_add; /* out += in */
+
+/* gradient.c: gradients of parameters, block by block. */
 typedef struct {
-    size_t node, panel; /* column panel of the kernel */
-    size_t first, last; /* row blocks */
+    size_t node, panel; /* the owner; column panel of its kernel */
+    size_t first, last; /* row blocks; none: the bias alone */
+    bool bias;
 } bp_item;
 
 typedef enum {
@@ -198,13 +214,18 @@ typedef struct {
     bool far;            /* weights and state come from beyond L2: they are asked for in time */
     bool shared;         /* other cores work on the same step */
     const bp_weights *w; /* by node index: the weights that are updated */
+    const bp_node *nodes;
 } bp_gradient;
 
-void bp_dense_gradient(const bp_pass *pass, const bp_node *node, const bp_item *item,
-                       const bp_item *next, const bp_gradient *job);
+BP_INLINE bool bp_masks_weights(const bp_node *node) /* DropConnect */
+{
+    return node->use_kernel && node->rate > 0;
+}
+void bp_gradient_item(const bp_pass *pass, const bp_item *item, const bp_item *next,
+                      const bp_gradient *job);
 /* DropConnect: the masked weights of one item, for this step. */
-void bp_dense_mask(const bp_pass *pass, const bp_node *node, const bp_item *item,
-                   const bp_weights *from);
+void bp_gradient_mask(const bp_pass *pass, const bp_node *node, const bp_item *item,
+                      const bp_weights *from);
 
 /* dense_plain.c: with PARAM and GRAD as they stand. */
 bp_weights bp_dense_plain(const bp_kernels *k, const bp_node *node, const void *params, size_t l2);

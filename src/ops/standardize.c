@@ -6,10 +6,17 @@
  */
 #include "op.h"
 
+static const char *shape(bp_node *node)
+{
+    if (node->index != 0 || node->inputs[0] != 0) return "standardize must be the first layer";
+    node->n_buffers = 2 * bp_positions(node->to) * node->to.channels;
+    return NULL;
+}
+
 static bp_needs needs(const bp_node *node)
 {
     (void)node;
     return (bp_needs){.forward = NULL};
 }
 
-const bp_op bp_op_standardize = {"standardize", needs};
+const bp_op bp_op_standardize = {"standardize", shape, needs};

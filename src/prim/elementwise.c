@@ -6,6 +6,8 @@
  */
 #include "prim.h"
 
+#include <string.h>
+
 const void *bp_row_read(const bp_kernels *k, bp_panels m, size_t cols, size_t row, void *scratch)
 {
     if (cols <= k->nr) return bp_panel(k, m, 0, row);
@@ -66,4 +68,37 @@ void bp_derive(const bp_kernels *k, size_t activation, bp_panels dz, bp_panels d
     for (size_t j = 0; j < bp_panel_count(k, cols); ++j)
         k->grad[activation](bp_panel(k, dz, j, row0), bp_panel(k, dy, j, row0),
                             bp_panel(k, saved, j, row0), rows * k->nr);
+}
+
+void bp_copy_row(const bp_kernels *k, bp_panels y, size_t y_row, size_t y_col, bp_panels x,
+                 size_t x_row, size_t x_col, size_t n)
+{
+    while (n > 0) {
+        const size_t to = y_col % k->nr, from = x_col % k->nr;
+        const size_t run = bp_min(n, k->nr - bp_max(to, from));
+        memcpy(bp_at(bp_panel(k, y, y_col / k->nr, y_row), to, k->size),
+               bp_cat(bp_panel(k, x, x_col / k->nr, x_row), from, k->size), run * k->size);
+        y_col += run;
+        x_col += run;
+        n -= run;
+    }
+}
+
+void bp_copy_columns(const bp_kernels *k, bp_panels y, size_t y_col, bp_panels x, size_t x_col,
+                     size_t cols, size_t row0, size_t rows)
+{
+    while (cols > 0) { /* lanes that are neighbours in one panel of both */
+        const size_t to = y_col % k->nr, from = x_col % k->nr;
+        const size_t run = bp_min(cols, k->nr - bp_max(to, from));
+        char *at = bp_at(bp_panel(k, y, y_col / k->nr, row0), to, k->size);
+        const char *of = bp_at(bp_panel(k, x, x_col / k->nr, row0), from, k->size);
+        const size_t step = k->nr * k->size;
+        if (run == k->nr)
+            memcpy(at, of, rows * step);
+        else
+            for (size_t r = 0; r < rows; ++r) memcpy(at + r * step, of + r * step, run * k->size);
+        y_col += run;
+        x_col += run;
+        cols -= run;
+    }
 }

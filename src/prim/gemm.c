@@ -68,7 +68,7 @@ void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, siz
                        bp_panel_width(k, w->out, j));
 }
 
-void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel, const void *bias)
+void bp_kernel_pack(const bp_kernels *k, const bp_weights *w, const void *kernel)
 {
     const size_t in_padded = bp_round_up(w->in, k->nr);
     k->pack(w->w, kernel, w->in, w->out, w->out, in_padded * k->nr);
@@ -77,19 +77,17 @@ void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kerne
         k->fill(tail, 0, (in_padded - w->in) * k->nr);
         for (size_t i = 0; i < bp_panel_count(k, w->in); ++i) bp_block_transposed(k, w, i, j);
     }
-    if (w->bias) k->pack(w->bias, bias, 1, w->out, w->out, k->nr);
 }
 
-void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, void *bias)
+void bp_kernel_unpack(const bp_kernels *k, const bp_weights *w, void *kernel)
 {
     k->unpack(kernel, w->w, w->in, w->out, w->out, bp_round_up(w->in, k->nr) * k->nr);
-    if (w->bias) k->unpack(bias, w->bias, 1, w->out, w->out, k->nr);
 }
 
-/* c[rows][n] = a[rows][k_total] b, where b is n panels of [k_stride][NR]. */
+/* c[rows][n] = start + a[rows][k_total] b, where b is n panels of [k_padded][NR]. */
 static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
-                    size_t k_total, size_t k_padded, size_t n, size_t row0, size_t rows, bool relu,
-                    const bp_weights *w)
+                    bp_start start, size_t k_total, size_t k_padded, size_t n, size_t row0,
+                    size_t rows, bool relu, const bp_weights *w)
 {
     const size_t l2 = w->l2;
     const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
@@ -100,7 +98,6 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
         const size_t m = bp_min(row_block, row0 + rows - r);
         for (size_t p = 0; p < k_total; p += k_block) {
             const size_t depth = bp_min(k_block, k_total - p);
-            const bp_start first = bias ? BP_FROM_BIAS : BP_FROM_ZERO;
             const bool last = p + depth == k_total;
             for (size_t j = 0; j < bp_panel_count(k, n); ++j) {
                 const bool more = w->far && r == row0 && j + 1 < bp_panel_count(k, n);
@@ -110,7 +107,7 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
                 k->gemm_rows(bp_panel(k, c, j, r), bp_panel(k, a, p / k->nr, r),
                              bp_cat(b, (j * k_padded + p) * k->nr, k->size),
                              bias ? bp_cat(bias, j * k->nr, k->size) : NULL, m, depth,
-                             bp_panel_width(k, n, j), a.stride, p ? BP_FROM_C : first, relu && last,
+                             bp_panel_width(k, n, j), a.stride, p ? BP_FROM_C : start, relu && last,
                              more ? ahead : NULL);
             }
         }
@@ -124,16 +121,17 @@ void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_wei
         bp_plain_forward(k, y, x, w, row0, rows, relu);
         return;
     }
-    product(k, y, x, w->w, w->bias, w->in, bp_round_up(w->in, k->nr), w->out, row0, rows, relu, w);
+    product(k, y, x, w->w, w->bias, w->bias ? BP_FROM_BIAS : BP_FROM_ZERO, w->in,
+            bp_round_up(w->in, k->nr), w->out, row0, rows, relu, w);
 }
 
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
-                      size_t row0, size_t rows)
+                      size_t row0, size_t rows, bool add)
 {
-    if (w->plain) {
+    if (w->plain) { /* chains of layers alone, where nothing is added up */
         bp_plain_backward(k, dx, dy, w, row0, rows);
         return;
     }
-    product(k, dx, dy, w->wt, NULL, w->out, bp_round_up(w->out, k->nr), w->in, row0, rows, false,
-            w);
+    product(k, dx, dy, w->wt, NULL, add ? BP_FROM_C : BP_FROM_ZERO, w->out,
+            bp_round_up(w->out, k->nr), w->in, row0, rows, false, w);
 }

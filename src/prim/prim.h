@@ -55,14 +55,13 @@ void *bp_block(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
 void *bp_block_of_transpose(const bp_kernels *k, const bp_weights *w, size_t i,
                             size_t j); /* NULL without */
 void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
-void bp_weights_pack(const bp_kernels *k, const bp_weights *w, const void *kernel,
-                     const void *bias);
-void bp_weights_unpack(const bp_kernels *k, const bp_weights *w, void *kernel, void *bias);
-/* Rows row0 .. row0 + rows: y = x W + b; or dx = dy W^T. */
+void bp_kernel_pack(const bp_kernels *k, const bp_weights *w, const void *kernel);
+void bp_kernel_unpack(const bp_kernels *k, const bp_weights *w, void *kernel);
+/* Rows row0 .. row0 + rows: y = x W + b; or dx = dy W^T, whose chains go on from dx where `add`. */
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
                      size_t row0, size_t rows, bool relu);
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
-                      size_t row0, size_t rows);
+                      size_t row0, size_t rows, bool add);
 
 /* ---- plain.c: the same with row-major weights; bp_gemm_forward and bp_gemm_backward call it ---- */
 
@@ -85,6 +84,12 @@ void bp_derive(const bp_kernels *k, size_t activation, bp_panels dz, bp_panels d
 const void *bp_row_read(const bp_kernels *k, bp_panels m, size_t cols, size_t row, void *scratch);
 void *bp_row_open(const bp_kernels *k, bp_panels m, size_t cols, size_t row, void *scratch);
 void bp_row_close(const bp_kernels *k, bp_panels m, size_t cols, size_t row, const void *scratch);
+
+/* Columns y_col .. y_col + n of one row, or of rows row0 .., from columns x_col .. of another matrix. */
+void bp_copy_row(const bp_kernels *k, bp_panels y, size_t y_row, size_t y_col, bp_panels x,
+                 size_t x_row, size_t x_col, size_t n);
+void bp_copy_columns(const bp_kernels *k, bp_panels y, size_t y_col, bp_panels x, size_t x_col,
+                     size_t cols, size_t row0, size_t rows);
 
 /* ---- reduce.c: sums over long arrays in fixed shards ---- */
 
