@@ -141,11 +141,14 @@ class Maker:
         return [bp.Residual(layers, activation=self.activation())], to
 
     def concatenate(self, shape: Shape, levels: int, _: bool) -> Drawn:
-        branches = [self.chain(shape, 2, levels - 1, keep=True) for _ in range(self.count(1, 2))]
-        if self.draw(st.booleans()):
+        branches = [self.chain(shape, 2, levels - 1, keep=True)]
+        kind = self.draw(st.sampled_from(["skip", "shared", "other", "all"]))
+        if kind in ("other", "all"):
+            branches.append(self.chain(shape, 2, levels - 1, keep=True))
+        if kind in ("skip", "all"):
             branches.append(([], shape))
-        if self.draw(st.booleans()):
-            branches.append(branches[0])  # its layers are shared
+        if kind in ("shared", "all"):
+            branches.append(branches[0])
         channels = sum(to[-1] for _, to in branches)
         return [bp.Concatenate([layers for layers, _ in branches])], (*shape[:-1], channels)
 

@@ -160,6 +160,14 @@ def check_conv(layer, shape: tuple[int, ...], rows: int, rng, seed: int) -> None
     same(net.grads["0.bias"], b.grad)
 
 
+def spans_more(window: object, dilation: object, padding: object) -> bool:
+    """Whether a window reaches beyond the positions outside, as it must."""
+    if isinstance(padding, str):
+        return True
+    pairs = [v if isinstance(v, tuple) else (v, v) for v in (window, dilation, padding)]
+    return all((k - 1) * d + 1 > p for k, d, p in zip(*pairs, strict=True))
+
+
 WINDOWS = [1, 2, 3, (3, 2), (1, 5)]
 STRIDES = [1, 2, (2, 3)]
 PADDINGS = ["valid", "same", 1, (2, 0)]
@@ -171,6 +179,8 @@ DILATIONS = [1, 2, (1, 3)]
 def test_conv2d(window, padding, rng, seed):
     """Every stride and dilation, with one group, three, and one a channel, of odd sizes."""
     for strides, dilation in itertools.product(STRIDES, DILATIONS):
+        if not spans_more(window, dilation, padding):
+            continue
         for channels, filters, groups in ((1, 4, 1), (3, 5, 1), (6, 9, 3), (4, 4, 4), (3, 6, 3)):
             layer = bp.Conv2D(
                 filters, window, strides=strides, padding=padding, dilation=dilation, groups=groups
@@ -190,6 +200,8 @@ def test_conv2d_of_many_channels(filters, rows, rng, seed):
 @pytest.mark.parametrize("window", [1, 2, 5])
 def test_conv1d(window, padding, rng, seed):
     for strides, dilation, rows in itertools.product((1, 2, 3), (1, 2), (1, 9)):
+        if not spans_more(window, dilation, padding):
+            continue
         for channels, filters, groups in ((1, 4, 1), (5, 18, 1), (6, 9, 3), (4, 4, 4)):
             layer = bp.Conv1D(
                 filters, window, strides=strides, padding=padding, dilation=dilation, groups=groups
@@ -204,8 +216,8 @@ def check_pool(layer, shape: tuple[int, ...], rows: int, rng, seed: int) -> None
     """ "same" pads with what is absent: -inf for the largest, nothing for the mean."""
     net = double_net([layer], shape, seed)
     axes = len(shape) - 1
-    pool, strides = (v if isinstance(v, tuple) else (v,) * axes
-                     for v in (layer.pool_size, layer.strides))  # fmt: skip
+    found = layer.pool_size, layer.pool_size if layer.strides is None else layer.strides
+    pool, strides = (v if isinstance(v, tuple) else (v,) * axes for v in found)
     pairs = outside(layer.padding, shape[:-1], pool, strides, (1,) * axes)
     flat = [n for pair in reversed(pairs) for n in pair]
     largest = "Max" in type(layer).__name__
@@ -222,9 +234,10 @@ def check_pool(layer, shape: tuple[int, ...], rows: int, rng, seed: int) -> None
 
 
 @pytest.mark.parametrize("kind", ["MaxPool2D", "AvgPool2D"])
-@pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize("pool", [1, 2, 3, (3, 2), (7, 16)], ids=str)
+@pytest.mark.parametrize("padding", ["valid", "same", (1, 1)], ids=str)
+@pytest.mark.parametrize("pool", [2, 3, (3, 2), (7, 16)], ids=str)
 def test_pool2d(kind, padding, pool, rng, seed):
+    """Odd sizes; windows side by side, overlapping, with gaps, and one as large as the image."""
     for strides in (None, 1, 2, (3, 1)):
         for channels, rows in ((1, 3), (4, 9), (33, 1)):
             layer = getattr(bp, kind)(pool, strides=strides, padding=padding)

@@ -121,13 +121,13 @@ def _fit(
     activation: str,
     loss: str,
     optimizer: str,
-    *counts: int,
+    batch: int,
+    steps: int,
+    epochs: int = 1,
     **layers: Any,
 ) -> Workload:
     """Return a row of the table below."""
-    return Workload(
-        name, sizes, activation, counts[0], "fit", loss, optimizer, *counts[1:], **layers
-    )
+    return Workload(name, sizes, activation, batch, "fit", loss, optimizer, steps, epochs, **layers)
 
 
 TRAINING = {

@@ -92,6 +92,19 @@ class Tape:
 
         return taken
 
+    def project(self, layer, x, shape):
+        """x brought to the shape of a residual's sum: every so many positions, times a kernel."""
+        names, (kernel,) = self.parts(layer, "projection.kernel")
+        if kernel is None:
+            return x, lambda dy: dy
+        if x.ndim == 2:
+            return x @ kernel, self.taking(names, lambda dy: (dy @ kernel.T, x.T @ dy))
+        strides = [-(-n // m) for n, m in zip(x.shape[1:-1], shape[1:-1], strict=True)]
+        ones = (1,) * len(strides)
+        options = {"strides": strides, "padding": "valid", "dilation": ones, "groups": 1}
+        y, back = each.conv(x, kernel, None, **options)
+        return y, self.taking(names, lambda dy: back(dy)[:2])
+
     def activate(self, name, z):
         """An activation after what a layer computed."""
         self.clear = min(self.clear, activations.kink_distance(name, z))
@@ -171,7 +184,8 @@ def plain(function):
 
 def pool(function):
     def run(tape, layer, x):
-        options = {"pool": layer.pool_size, "strides": layer.strides, "padding": layer.padding}
+        strides = layer.pool_size if layer.strides is None else layer.strides
+        options = {"pool": layer.pool_size, "strides": strides, "padding": layer.padding}
         options = per_axis(options, x)
         if function is each.maxpool:
             tape.clear = min(tape.clear, each.pool_gap(x, **options))
@@ -201,9 +215,7 @@ def per_axis(options, x):
 
 def residual(tape, layer, x):
     f, back = tape.run(layer.layers, x)
-    shortcut, back_shortcut = x, lambda dy: dy
-    if layer.projection is not None:
-        shortcut, back_shortcut = tape.run([layer.projection], x)
+    shortcut, back_shortcut = tape.project(layer, x, f.shape)
     y, back_activation = tape.activate(layer.activation, shortcut + f)
 
     def whole(dy):
