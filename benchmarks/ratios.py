@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bpfast.bench import peers
+from bpfast.bench import peers, workloads
 
 Row = dict[str, Any]
 Time = dict[str, Any]
-#: Peers without which a row of each kind is not one against the best.
+#: Peers without which a row of each kind is not one against the best; of a workload's, those that
+#: do it.
 REQUIRED = {
     "fit": {"bpfast", "numpy", "torch", "torch-compiled", "jax-jit", "jax-scan"},
     "predict": {"bpfast", "numpy", "torch", "torch-compiled", "jax-jit", "onnxruntime"},
@@ -28,11 +29,10 @@ def title(peer: str) -> str:
 
 def complete(row: Row) -> bool:
     """Say whether all peers that must be there have been measured on each number of threads."""
+    workload = workloads.ALL[row["workload"]]
+    required = {name for name in REQUIRED[row["kind"]] if peers.ALL[name].does(workload)}
     counts = {time["threads"] for time in row["times"]}
-    return all(
-        {t["peer"] for t in row["times"] if t["threads"] == n} >= REQUIRED[row["kind"]]
-        for n in counts
-    )
+    return all({t["peer"] for t in row["times"] if t["threads"] == n} >= required for n in counts)
 
 
 def time(row: Row, peer: str, threads: int) -> Time | None:

@@ -17,6 +17,8 @@ TRAINING: Final = {
     "T4": (1.5, 1.6),
     "T5": (1.06, 1.13),
     "T6": (1.38, 1.7),
+    "T6bn": (1.4, 2.0),
+    "T7": (2.0, 2.5),
 }
 #: Small enough that a peer may be faster on fewer threads: its best thread count is the rival.
 TINY: Final = ("T0", "T1", "T2")

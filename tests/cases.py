@@ -115,11 +115,13 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b)) / total if total else 0.0
 
 
-def double_net(layers: list[bp.Layer], inputs: int, seed: int) -> bp.Network:
-    """A float64 network whose biases are not zero."""
+def double_net(layers: list[bp.Layer], inputs: int | tuple[int, ...], seed: int) -> bp.Network:
+    """A float64 network whose biases are not zero, nor the scales of its norms one."""
     net = bp.Network(layers, input_shape=inputs, dtype="float64", rng=seed)
     draw = np.random.default_rng(seed)
     for name, view in net.params.items():
-        if name.endswith(".bias"):
+        if name.endswith((".bias", ".beta")):
             view[:] = draw.normal(scale=0.3, size=view.shape)
+        elif name.endswith(".gamma"):
+            view[:] = draw.normal(1.0, 0.3, size=view.shape)
     return net

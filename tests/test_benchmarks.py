@@ -19,13 +19,14 @@ from bpfast.bench import data, machine, peers, turns, workloads
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 #: Peers that a run of the project's checks must have installed; it says so in BPFAST_PEERS.
 EXPECTED = ("torch", "sklearn")
-#: Both activations, losses and optimizers: enough where each workload takes seconds to compile.
-BRANCHES = ("T0", "T1", "T2", "T5")
+#: Both activations, losses and optimizers, norms and convolutions: enough where each workload takes
+#: seconds to compile.
+BRANCHES = ("T0", "T1", "T2", "T5", "T6bn", "T7")
 TRAINS = [
     pytest.param(name, workload, marks=[pytest.mark.slow] * (name == "torch-compiled"))
     for name in peers.ALL
     for workload in (BRANCHES if name.startswith(("jax", "torch-")) else workloads.TRAINING)
-    if peers.ALL[name].trainer and name != "bpfast"
+    if peers.ALL[name].does(workloads.ALL[workload]) and name != "bpfast"
 ]
 PREDICTS = [
     pytest.param(name, workload, marks=[pytest.mark.slow] * (name == "torch-compiled"))
@@ -53,7 +54,9 @@ def small(name: str) -> workloads.Workload:
     """Return a workload cut to what takes milliseconds, with several blocks of the update."""
     full = workloads.ALL[name]
     sizes = tuple(min(n, 300) for n in full.sizes)
-    return dataclasses.replace(full, sizes=sizes, batch=min(full.batch, 24), steps=3)
+    image = (14, 13, 2) if full.image else None
+    sizes = (14 * 13 * 2, *sizes[1:]) if image else sizes
+    return dataclasses.replace(full, sizes=sizes, image=image, batch=min(full.batch, 24), steps=3)
 
 
 # ---- the same work ------------------------------------------------------------------------------
@@ -117,11 +120,15 @@ def test_gradients_are_of_the_same_loss():
 
 
 def test_workloads_are_those_of_the_table():
-    assert list(workloads.TRAINING) == ["T0", "T1", "T2", "T3", "T3b", "T4", "T5", "T6"]
+    assert list(workloads.TRAINING) == [
+        "T0", "T1", "T2", "T3", "T3b", "T4", "T5", "T6", "T6bn", "T7"
+    ]  # fmt: skip
     shapes = {name: str(w) for name, w in workloads.ALL.items()}
     assert shapes["T0"] == "4-16-3 tanh, CE, momentum, batch 16"
     assert shapes["T5"] == "1024-2048-2048-1024 relu, MSE, momentum, batch 512"
     assert shapes["T6"] == "256-8x256-10 relu, CE, adam, batch 128"
+    assert shapes["T6bn"] == "256-8x256-10 relu, BatchNorm, CE, adam, batch 128"
+    assert shapes["T7"] == "28x28x1-conv16-conv32-128-10 relu, CE, adam, batch 64"
     assert shapes["P3x1024"] == "784-512-256-10 relu, 1024 rows"
 
 
@@ -129,6 +136,10 @@ def test_gflop_counts_the_products_of_a_step():
     """4-16-3: forward 4x16 + 16x3, weight gradients as many, input gradients 16x3 alone."""
     t0 = workloads.ALL["T0"]
     assert t0.gflop == pytest.approx(2e-9 * 16 * (2 * (64 + 48) + 48))
+    t7 = workloads.ALL["T7"]
+    conv = 26 * 26 * 9 * 16, 11 * 11 * 9 * 16 * 32
+    rest = conv[1] + 5 * 5 * 32 * 128 + 128 * 10
+    assert t7.gflop == pytest.approx(2e-9 * 64 * (2 * conv[0] + 3 * rest))
     p1 = dataclasses.replace(t0, kind="predict")
     assert p1.gflop == pytest.approx(2e-9 * 16 * (64 + 48))
 

@@ -1,8 +1,6 @@
-"""Gradients against central differences in float64: every activation, loss, layer and penalty.
+"""Gradients against central differences in float64: activations, losses, penalties, dense layers.
 
-With h = 1e-6 the difference quotient of a smooth function is off by h^2 f'''/6, about 1e-12, and by
-rounding, about 1e-16 f / h = 1e-10: well within 1e-6 of a gradient near 1. Inputs are drawn until
-they are 1e-3 away from every kink, far more than h moves them.
+The other layers are those of test_layer_gradients.py.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from cases import LOSSES, REGULARIZERS, LossCase, double_net, relative
+from differences import CLEAR, TOLERANCE, check_loss, check_passes, numeric, rounding
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from reference import network as reference
@@ -20,23 +19,6 @@ from reference.losses import KINKS as LOSS_KINKS
 
 import bpfast as bp
 from bpfast._core import ACTIVATIONS
-
-H = 1e-6
-TOLERANCE = 1e-6
-CLEAR = 1e-3
-
-
-def numeric(f: Callable[[], float], x: np.ndarray) -> np.ndarray:
-    """The central differences of f with respect to x, which is changed in place and put back."""
-    slope = np.empty(x.shape)
-    for i in np.ndindex(x.shape):
-        held = x[i]
-        x[i] = held + H
-        above = f()
-        x[i] = held - H
-        slope[i] = (above - f()) / (2 * H)
-        x[i] = held
-    return slope
 
 
 def clear_inputs(
@@ -49,46 +31,6 @@ def clear_inputs(
         if distance > CLEAR and ok(reference.output(net.layers, net.params, X)):
             return X
     raise AssertionError("no inputs away from the kinks")
-
-
-def check_loss(
-    net: bp.Network, X: np.ndarray, y: np.ndarray, floor: float = 0.0, **options
-) -> None:
-    """Compare `loss_and_gradient` with differences of its own value."""
-    net.loss_and_gradient(X, y, **options)
-    analytic = {name: g.copy() for name, g in net.grads.items()}
-    for name, view in net.params.items():
-        found = numeric(lambda: net.loss_and_gradient(X, y, **options), view)
-        near = np.linalg.norm(found - analytic[name]) <= floor * np.sqrt(view.size)
-        assert near or relative(analytic[name], found) <= TOLERANCE, name
-
-
-def check_passes(net: bp.Network, X: np.ndarray, rng: np.random.Generator) -> None:
-    """Compare `backward`, dX included, with differences of a random weighting of the output."""
-    R = rng.normal(size=(len(X), net.outputs))
-
-    def objective() -> float:
-        return float((R * net.forward(X, training=True)).sum()) + net._core.penalty()
-
-    net.forward(X, training=True)
-    dX = net.backward(R)
-    analytic = {name: g.copy() for name, g in net.grads.items()}
-    for name, view in net.params.items():
-        assert relative(analytic[name], numeric(objective, view)) <= TOLERANCE, name
-    assert relative(dX, numeric(objective, X)) <= TOLERANCE
-    # A second pass that accumulates adds the gradient, but not the penalties', once more.
-    net.forward(X, training=True)
-    again = net.backward(R, accumulate=True)
-    assert again.tobytes() == dX.tobytes()
-    penalties = {name: r.l1 * np.sign(net.params[name]) + r.l2 * net.params[name]
-                 for name, r in reference.regularizers(dense_of(net))}  # fmt: skip
-    for name, g in net.grads.items():
-        expected = 2 * analytic[name] - penalties.get(name, 0)
-        assert relative(g, expected) <= 1e-12, name
-
-
-def dense_of(net: bp.Network) -> list[bp.Dense]:
-    return [layer for layer in net.layers if isinstance(layer, bp.Dense)]
 
 
 # ---- activations --------------------------------------------------------------------------------
@@ -253,6 +195,5 @@ def test_any_dense_network(layers, inputs, rows, draw):
     for name, regularizer in reference.regularizers(layers):
         assume(not regularizer.l1 or np.abs(net.params[name]).min() > CLEAR)
     value = net.loss_and_gradient(X, y, loss="half_squared_error")
-    # Gradients vanish in deep networks, the rounding of the differences does not: some 10 ulp of
-    # the value, over 2 h, in each element.
-    check_loss(net, X, y, 10 * np.spacing(value) / (2 * H), loss="half_squared_error")
+    # Gradients vanish in deep networks, the rounding of the differences does not.
+    check_loss(net, X, y, rounding(value), loss="half_squared_error")

@@ -104,8 +104,8 @@ def main(name: str, cpus: str, seconds: str) -> None:
         fields = json.loads(line)
         if fields is not None:
             timed = None  # its memory is free before the next one takes its own
-            fields["sizes"] = tuple(fields["sizes"])
-            timed = Timed(peer, Workload(**fields), len(pinned), float(seconds))
+            lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+            timed = Timed(peer, Workload(**{**fields, **lists}), len(pinned), float(seconds))
             print(json.dumps(facts(peer)), file=answers)
         else:
             assert timed is not None, "no workload was prepared"

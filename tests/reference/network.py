@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reference import activations, losses
+from reference.graph import regularizers
 
 
 def forward(layers, params, x):
@@ -57,15 +58,6 @@ def loss_and_gradient(layers, params, x, t, kind, parameter=0.0, weights=None):
         value += regularizer.l1 * np.abs(w).sum() + regularizer.l2 / 2 * (w**2).sum()
         gradients[name] = gradients[name] + regularizer.l1 * np.sign(w) + regularizer.l2 * w
     return value, gradients
-
-
-def regularizers(layers):
-    """(parameter name, regularizer) pairs."""
-    for i, layer in enumerate(layers):
-        if layer.weight_regularizer is not None:
-            yield f"{i}.kernel", layer.weight_regularizer
-        if layer.bias_regularizer is not None:
-            yield f"{i}.bias", layer.bias_regularizer
 
 
 def constrained(layers, params):

@@ -77,6 +77,8 @@ class Peer:
         What must be installed; the version of the first is recorded.
     trainer, predictor : str
         Classes in `file`, empty where it does not do that.
+    layers : bool, default False
+        It also does networks of layers other than dense.
     short : tuple of str
         Kinds of workload that `bpfast bench` times it on: not what takes many seconds to compile,
         and of a library's two ways the faster one.
@@ -89,11 +91,14 @@ class Peer:
     trainer: str = "Trainer"
     predictor: str = "Predictor"
     short: tuple[str, ...] = ("fit", "predict")
+    layers: bool = False
 
     def does(self, workload: Workload) -> bool:
         """Say whether it has a way to do this workload."""
         if workload.kind == "gradient":
             return self.name in ("bpfast", "numpy")
+        if (workload.norm or workload.filters) and not self.layers:
+            return False
         return bool(self.predictor if workload.kind == "predict" else self.trainer)
 
     def installed(self) -> bool:
@@ -115,15 +120,16 @@ class Peer:
 ALL = {
     peer.name: peer
     for peer in (
-        Peer("bpfast", "bpfast", "ours", ("bpfast",)),
+        Peer("bpfast", "bpfast", "ours", ("bpfast",), layers=True),
         Peer("numpy", "NumPy", "numpy_good", ("numpy",)),
         Peer("numpy-naive", "naive NumPy", "numpy_naive", ("numpy",), predictor=""),
         Peer("sklearn", "scikit-learn", "sklearn_mlp", ("sklearn",)),
-        Peer("torch", "PyTorch", "torch_cpu", ("torch",)),
+        Peer("torch", "PyTorch", "torch_cpu", ("torch",), layers=True),
         Peer("torch-compiled", "compiled PyTorch", "torch_cpu", ("torch",), "CompiledTrainer",
-             "CompiledPredictor", short=()),
-        Peer("jax-jit", "JAX jit", "jax_cpu", ("jax",), short=("predict",)),
-        Peer("jax-scan", "JAX scan", "jax_cpu", ("jax",), "ScanTrainer", predictor=""),
+             "CompiledPredictor", short=(), layers=True),
+        Peer("jax-jit", "JAX jit", "jax_cpu", ("jax",), short=("predict",), layers=True),
+        Peer("jax-scan", "JAX scan", "jax_cpu", ("jax",), "ScanTrainer", predictor="",
+             layers=True),
         Peer("onnxruntime", "onnxruntime", "onnx_runtime", ("onnxruntime", "onnx"), trainer=""),
     )
 }  # fmt: skip

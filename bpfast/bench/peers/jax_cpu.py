@@ -12,34 +12,69 @@ import numpy as np
 
 from bpfast.bench import data
 from bpfast.bench.data import Array
-from bpfast.bench.workloads import BETA_1, BETA_2, EPSILON, MOMENTUM, RATES, Workload
+from bpfast.bench.workloads import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    MOMENTUM,
+    NORM_EPSILON,
+    NORM_MOMENTUM,
+    RATES,
+    Workload,
+)
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
-def outputs(workload: Workload, weights: list[jax.Array], x: jax.Array) -> jax.Array:
-    """Return the network's outputs."""
+def outputs(
+    workload: Workload, weights: list[jax.Array], x: jax.Array
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Return the network's outputs, and the mean and unbiased variance of what was normalised."""
     activation = ACTIVATIONS[workload.activation]
-    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        x = activation(x @ kernel + bias)
-    return x @ weights[-2] + weights[-1]
+    parts, statistics = iter(weights), []
+    for _ in workload.filters:
+        x = jax.lax.conv_general_dilated(
+            x, next(parts), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        x = pooled(activation(x + next(parts)))
+    x = x.reshape(len(x), -1)
+    for _ in workload.sizes[1:-1]:
+        x = x @ next(parts)
+        if workload.norm:
+            mean, variance = x.mean(axis=0), x.var(axis=0)
+            statistics += [mean, variance * len(x) / (len(x) - 1)]
+            x = (x - mean) * jax.lax.rsqrt(variance + NORM_EPSILON) * next(parts)
+        x = activation(x + next(parts))
+    return x @ next(parts) + next(parts), statistics
+
+
+def pooled(x: jax.Array) -> jax.Array:
+    """Return the largest of each 2 x 2: far faster on CPU than `reduce_window` and its gradient."""
+    rows, height, width, channels = x.shape
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    return x.reshape(rows, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
 
 
 def mean_loss(
     workload: Workload, weights: list[jax.Array], x: jax.Array, y: jax.Array
-) -> jax.Array:
-    """Return the mean loss of a batch."""
-    output = outputs(workload, weights, x)
+) -> tuple[jax.Array, list[jax.Array]]:
+    """Return the mean loss of a batch, and its statistics."""
+    output, statistics = outputs(workload, weights, x)
     if workload.loss == "mse":
-        return jnp.mean((output - y) ** 2)
+        return jnp.mean((output - y) ** 2), statistics
     logs = jax.nn.log_softmax(output)
-    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1))
+    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1)), statistics
 
 
 def step(workload: Workload, state: Any, X: jax.Array, y: jax.Array, index: jax.Array) -> Any:
     """Train on the rows of `index`; return the new state and their mean loss before it."""
-    weights, m, v, t = state
-    loss, gradients = jax.value_and_grad(partial(mean_loss, workload))(weights, X[index], y[index])
+    weights, m, v, t, running = state
+    loss_of = jax.value_and_grad(partial(mean_loss, workload), has_aux=True)
+    (loss, statistics), gradients = loss_of(weights, X[index], y[index])
+    running = [
+        (1 - NORM_MOMENTUM) * r + NORM_MOMENTUM * s
+        for r, s in zip(running, statistics, strict=True)
+    ]
     rate = RATES[workload.optimizer]
     t = t + 1
     if workload.optimizer == "momentum":
@@ -53,7 +88,7 @@ def step(workload: Workload, state: Any, X: jax.Array, y: jax.Array, index: jax.
             w - rate / first * a / (jnp.sqrt(b) / second + EPSILON)
             for w, a, b in zip(weights, m, v, strict=True)
         ]
-    return (weights, m, v, t), loss
+    return (weights, m, v, t, running), loss
 
 
 def scan(workload: Workload, state: Any, X: jax.Array, y: jax.Array, order: jax.Array) -> Any:
@@ -87,7 +122,9 @@ class Trainer:
         # A call consumes what it is given: each part is a buffer of its own.
         weights = [jnp.array(w, self.dtype) for w in start]
         m, v = ([jnp.zeros(w.shape, self.dtype) for w in start] for _ in range(2))
-        self.state: Any = (weights, m, v, jnp.zeros((), self.dtype))
+        units = self.workload.sizes[1:-1] if self.workload.norm else ()
+        running = [jnp.full(n, k, self.dtype) for n in units for k in (0, 1)]
+        self.state: Any = (weights, m, v, jnp.zeros((), self.dtype), running)
         jax.block_until_ready(self.state)
 
     def weights(self) -> Array:
@@ -130,4 +167,5 @@ class Predictor:
         self.jitted = jax.jit(partial(outputs, workload, weights))  # weights are constants in it
 
     def __call__(self) -> Array:
-        return np.asarray(self.jitted(self.X))
+        output, _ = self.jitted(self.X)
+        return np.asarray(output)

@@ -15,9 +15,19 @@ from bpfast.bench.workloads import Workload
 def network(workload: Workload, dtype: Any, threads: int | None) -> bp.Network:
     """Return the workload's network with its initial weights."""
     *hidden, last = workload.sizes[1:]
+    layers: list[bp.Layer] = []
+    for filters in workload.filters:
+        layers += [bp.Conv2D(filters, 3, workload.activation), bp.MaxPool2D(2)]
+    layers += [bp.Flatten()] if workload.filters else []
+    for units in hidden:
+        if workload.norm:
+            inside = bp.Activation(workload.activation)
+            layers += [bp.Dense(units, use_bias=False), bp.BatchNorm(), inside]
+        else:
+            layers.append(bp.Dense(units, workload.activation))
     net = bp.Network(
-        [*(bp.Dense(n, workload.activation) for n in hidden), bp.Dense(last)],
-        input_shape=workload.sizes[0],
+        [*layers, bp.Dense(last)],
+        input_shape=workload.image or workload.sizes[0],
         dtype=np.dtype(dtype).name,
         rng=0,
         n_threads=threads,

@@ -19,20 +19,59 @@ LOSSES: dict[str, Any] = {"cross_entropy": functional.cross_entropy, "mse": func
 
 
 def network(workload: Workload, dtype: Any) -> nn.Sequential:
-    """Return the workload's network with its initial weights."""
+    """Return the workload's network with its initial weights, for images with channels last."""
+    activation = ACTIVATIONS[workload.activation]
     modules: list[nn.Module] = []
-    for inputs, outputs in pairwise(workload.sizes):
-        modules += [nn.Linear(inputs, outputs), ACTIVATIONS[workload.activation]()]
-    model = nn.Sequential(*modules[:-1]).to(torch.from_numpy(np.empty(0, dtype)).dtype)
+    for (_, _, channels), filters in zip(workload.maps[:-1], workload.filters, strict=True):
+        modules += [nn.Conv2d(channels, filters, 3), activation(), nn.MaxPool2d(2)]
+    modules += [nn.Flatten()] if workload.filters else []
+    *hidden, (features, classes) = pairwise(workload.dense)
+    for inputs, outputs in hidden:
+        modules.append(nn.Linear(inputs, outputs, bias=not workload.norm))
+        modules += [nn.BatchNorm1d(outputs)] if workload.norm else []
+        modules.append(activation())
+    modules.append(nn.Linear(features, classes))
+    model = nn.Sequential(*modules).to(torch.from_numpy(np.empty(0, dtype)).dtype)
+    model = model.to(memory_format=torch.channels_last) if workload.filters else model
     set_weights(list(model.parameters()), workload)
     return model
 
 
+def inputs_of(X: Array, dtype: Any) -> Tensor:
+    """Return the inputs; images as (rows, channels, height, width), in memory as they are."""
+    x = torch.from_numpy(X.astype(dtype))
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def theirs(weight: Array, workload: Workload) -> Array:
+    """Return a weight of `data.start` as PyTorch has it: the outputs first.
+
+    It flattens the channels first, so that the first dense kernel's inputs change places.
+    """
+    if weight.ndim == 4:
+        return weight.transpose(3, 2, 0, 1)
+    if workload.filters and weight.shape == workload.dense[:2]:
+        return (
+            weight.reshape(*workload.maps[-1], -1).transpose(3, 2, 0, 1).reshape(weight.shape[::-1])
+        )
+    return weight.T
+
+
+def ours(weight: Array, workload: Workload) -> Array:
+    """Return a weight of PyTorch's as `data.start` has it."""
+    if weight.ndim == 4:
+        return weight.transpose(2, 3, 1, 0)
+    if workload.filters and weight.shape[::-1] == workload.dense[:2]:
+        height, width, channels = workload.maps[-1]
+        return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+    return weight.T
+
+
 def set_weights(parameters: list[Tensor], workload: Workload) -> None:
-    """Copy the initial weights; a kernel here is (outputs, inputs)."""
+    """Copy the initial weights."""
     with torch.no_grad():
         for parameter, weight in zip(parameters, data.start(workload), strict=True):
-            parameter.copy_(torch.from_numpy(weight.T))
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(theirs(weight, workload))))
 
 
 class Trainer:
@@ -44,7 +83,7 @@ class Trainer:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.workload = workload
-        self.X = torch.from_numpy(X.astype(dtype))
+        self.X = inputs_of(X, dtype)
         self.y = torch.from_numpy(y if workload.loss == "cross_entropy" else y.astype(dtype))
         self.loss = LOSSES[workload.loss]
         self.model = network(workload, dtype)
@@ -70,7 +109,8 @@ class Trainer:
                 moment.zero_()
 
     def weights(self) -> Array:
-        return data.flat([p.detach().numpy().T for p in self.parameters], self.X.numpy().dtype)
+        found = [ours(p.detach().numpy(), self.workload) for p in self.parameters]
+        return data.flat(found, self.X.numpy().dtype)
 
     def fit(self, epochs: int, *, shuffle: bool = True) -> list[float]:
         history = []
@@ -98,6 +138,7 @@ class CompiledTrainer(Trainer):
         self.v = [torch.zeros_like(p) for p in self.parameters]
         self.parameters = [p.detach() for p in self.parameters]
         self.names = [name for name, _ in self.model.named_parameters()]
+        self.running = dict(self.model.named_buffers())
         self.reset()
         self.compiled = torch.compile(self.graph, fullgraph=True, dynamic=False)
 
@@ -111,10 +152,13 @@ class CompiledTrainer(Trainer):
         loss, self.t = self.compiled(self.parameters, self.m, self.v, self.t, self.X, self.y, index)
         return loss
 
-    def mean_loss(self, parameters: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of a batch as a function of the parameters."""
-        named = dict(zip(self.names, parameters, strict=True))
-        return self.loss(torch.func.functional_call(self.model, named, x), y)
+    def mean_loss(
+        self, parameters: list[Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a batch as a function of the parameters, and new statistics."""
+        running = {name: value.clone() for name, value in self.running.items()}
+        named = dict(zip(self.names, parameters, strict=True)) | running
+        return self.loss(torch.func.functional_call(self.model, named, x), y), running
 
     def graph(
         self,
@@ -128,9 +172,12 @@ class CompiledTrainer(Trainer):
     ) -> tuple[Tensor, Tensor]:
         """Make step t + 1; return the loss and the step. This is what is compiled."""
         x, target = X.index_select(0, index), y.index_select(0, index)
-        gradients, loss = torch.func.grad_and_value(self.mean_loss)(parameters, x, target)
+        of = torch.func.grad_and_value(self.mean_loss, has_aux=True)
+        gradients, (loss, running) = of(parameters, x, target)
         rate, t = RATES[self.workload.optimizer], t + 1
         with torch.no_grad():
+            for name, value in running.items():
+                self.running[name].copy_(value)
             if self.workload.optimizer == "momentum":
                 for p, g, velocity in zip(parameters, gradients, v, strict=True):
                     velocity.mul_(MOMENTUM).add_(g)
