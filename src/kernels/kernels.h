@@ -181,8 +181,8 @@ typedef struct bp_kernels {
      * take's last vector become zero. */
     void (*take_columns)(void *dst, const void *src, size_t rows, size_t first, size_t step,
                          size_t n, size_t dst_stride, size_t src_stride);
-    void (*put_columns)(void *dst, const void *src, size_t rows, size_t first, size_t step, size_t n,
-                        size_t dst_stride, size_t src_stride);
+    void (*put_columns)(void *dst, const void *src, size_t rows, size_t first, size_t step,
+                        size_t n, size_t dst_stride, size_t src_stride);
     void (*clear_rows)(void *x, size_t m, size_t n); /* vectors of [m][NR] that hold n columns */
     void (*relu_grad_rows)(void *dz, const void *dy, const void *y, size_t m, size_t n); /* alike */
 
