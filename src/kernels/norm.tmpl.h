@@ -113,12 +113,18 @@ static void col_slopes(void *sums_, const void *dy_, const void *x_, const void 
     }
 }
 
+/* Columns whose sums in double are made together, in registers. */
+enum { BP_MERGED = 4 };
+
 static void add_rows(double *out, const void *a_, size_t m, size_t n)
 {
     const real *a = a_;
-    for (size_t j = 0; j < n; ++j) out[j] = 0;
-    for (size_t i = 0; i < m; ++i)
-        for (size_t j = 0; j < n; ++j) out[j] += (double)a[i * n + j];
+    for (size_t j = 0; j < n; j += BP_MERGED) {
+        double sum[BP_MERGED] = {0};
+        for (size_t i = 0; i < m; ++i)
+            for (size_t l = 0; l < BP_MERGED; ++l) sum[l] += (double)a[i * n + j + l];
+        for (size_t l = 0; l < BP_MERGED; ++l) out[j + l] = sum[l];
+    }
 }
 
 /* All shards at once: the mean is that of the shards' means, and M2 the sum of what is within shards,
@@ -126,24 +132,27 @@ static void add_rows(double *out, const void *a_, size_t m, size_t n)
 static void merge_stats(double *mean, double *m2, const void *stats_, size_t m, size_t shard)
 {
     const real *stats = stats_;
-    const size_t shards = bp_ceil_div(m, shard), before = (shards - 1) * shard;
-    const real *last = stats + (shards - 1) * 2 * BP_NR;
-    const double each = (double)shard, rest = (double)(m - before);
-    double sums[2 * BP_NR], between[BP_NR];
-    add_rows(sums, stats, shards - 1, 2 * BP_NR);
-    for (size_t j = 0; j < BP_NR; ++j) {
-        mean[j] = (each * sums[j] + rest * (double)last[j]) / (double)m;
-        between[j] = 0;
-    }
-    for (size_t s = 0; s + 1 < shards; ++s) {
-        for (size_t j = 0; j < BP_NR; ++j) {
-            const double d = (double)stats[s * 2 * BP_NR + j] - mean[j];
-            between[j] += d * d;
+    const size_t shards = bp_ceil_div(m, shard), before = shards - 1;
+    const real *last = stats + before * 2 * BP_NR;
+    const double each = (double)shard, rest = (double)(m - before * shard);
+    double sums[2 * BP_NR]; /* of means, of M2 */
+    add_rows(sums, stats, before, 2 * BP_NR);
+    for (size_t j = 0; j < BP_NR; j += BP_MERGED) {
+        double center[BP_MERGED], between[BP_MERGED] = {0};
+        for (size_t l = 0; l < BP_MERGED; ++l)
+            center[l] = (each * sums[j + l] + rest * (double)last[j + l]) / (double)m;
+        for (size_t s = 0; s < before; ++s) {
+            for (size_t l = 0; l < BP_MERGED; ++l) {
+                const double d = (double)stats[s * 2 * BP_NR + j + l] - center[l];
+                between[l] += d * d;
+            }
         }
-    }
-    for (size_t j = 0; j < BP_NR; ++j) {
-        const double d = (double)last[j] - mean[j], within = sums[BP_NR + j];
-        m2[j] = within + (double)last[BP_NR + j] + (each * between[j] + rest * (d * d));
+        for (size_t l = 0; l < BP_MERGED; ++l) {
+            const double d = (double)last[j + l] - center[l];
+            const double within = sums[BP_NR + j + l] + (double)last[BP_NR + j + l];
+            mean[j + l] = center[l];
+            m2[j + l] = within + (each * between[l] + rest * (d * d));
+        }
     }
 }
 

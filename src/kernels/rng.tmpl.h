@@ -3,37 +3,43 @@
  *
  * A draw is a function of (seed, stream, step, index) alone. Key: the seed, with the high half of the
  * step mixed in. Counter: (index low, index high or row, step low, stream). Integers, so every ISA row gives the
- * same words; loops over BP_PHILOX_WIDE counters at once are left to the compiler's vectoriser.
+ * same words; BP_PHILOX_WIDE counters are worked on at once.
  * Parameters: the vocabulary and vmath.h (for normal).
  */
 enum { BP_PHILOX_WIDE = 16, BP_PHILOX_ROUNDS = 10 };
 
+/* Words are the low halves: what stands above them is never read. */
 typedef struct {
-    uint32_t word[4][BP_PHILOX_WIDE];
+    uint64_t word[4][BP_PHILOX_WIDE];
 } philox_block;
 
-/* The rounds are unrolled inside the loop over counters: all words of a vector of counters then stay
- * in registers. */
+BP_INLINE uint32_t word_at(const philox_block *x, size_t w, size_t i)
+{
+    return (uint32_t)x->word[w][i];
+}
+
 BP_INLINE void philox(philox_block *x, const bp_rng_key *key)
 {
     const uint64_t mixed = key->seed ^ ((key->step >> 32) * UINT64_C(0x9E3779B97F4A7C15));
-    for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
-        uint32_t w0 = x->word[0][i], w1 = x->word[1][i], w2 = x->word[2][i], w3 = x->word[3][i];
+    const vwide m0 = vw_set1(0xD2511F53u), m1 = vw_set1(0xCD9E8D57u);
+    for (size_t i = 0; i < BP_PHILOX_WIDE; i += BP_VW) {
+        vwide w0 = vw_load(x->word[0] + i), w1 = vw_load(x->word[1] + i);
+        vwide w2 = vw_load(x->word[2] + i), w3 = vw_load(x->word[3] + i);
         uint32_t k0 = (uint32_t)mixed, k1 = (uint32_t)(mixed >> 32);
         _Pragma("GCC unroll 10") for (int round = 0; round < BP_PHILOX_ROUNDS; ++round)
         {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * w0, p1 = (uint64_t)0xCD9E8D57u * w2;
-            w0 = (uint32_t)(p1 >> 32) ^ w1 ^ k0;
-            w1 = (uint32_t)p1;
-            w2 = (uint32_t)(p0 >> 32) ^ w3 ^ k1;
-            w3 = (uint32_t)p0;
+            const vwide p0 = vw_mul(w0, m0), p1 = vw_mul(w2, m1);
+            w0 = vw_xor(vw_xor(vw_high(p1), w1), vw_set1(k0));
+            w1 = p1;
+            w2 = vw_xor(vw_xor(vw_high(p0), w3), vw_set1(k1));
+            w3 = p0;
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        x->word[0][i] = w0;
-        x->word[1][i] = w1;
-        x->word[2][i] = w2;
-        x->word[3][i] = w3;
+        vw_store(x->word[0] + i, w0);
+        vw_store(x->word[1] + i, w1);
+        vw_store(x->word[2] + i, w2);
+        vw_store(x->word[3] + i, w3);
     }
 }
 
@@ -61,7 +67,8 @@ static void mask_rows(uint8_t *mask, const bp_rng_key *key, size_t row, size_t c
         philox_block x;
         philox_of_rows(&x, key, row, col, first);
         for (size_t i = 0; i < count; ++i)
-            for (size_t w = 0; w < 4; ++w) mask[(first + i) * 4 + w] = x.word[w][i] >= drop_below;
+            for (size_t w = 0; w < 4; ++w)
+                mask[(first + i) * 4 + w] = word_at(&x, w, i) >= drop_below;
     }
 }
 
@@ -81,8 +88,8 @@ BP_INLINE void normal_block(real *out, const philox_block *x)
     real radius[2][BP_PHILOX_WIDE], angle[2][BP_PHILOX_WIDE];
     for (size_t p = 0; p < 2; ++p) {
         for (size_t i = 0; i < BP_PHILOX_WIDE; ++i) {
-            radius[p][i] = (real)((int32_t)(x->word[2 * p][i] >> DROPPED_BITS) + 1);
-            angle[p][i] = (real)(int32_t)(x->word[2 * p + 1][i] >> DROPPED_BITS);
+            radius[p][i] = (real)((int32_t)(word_at(x, 2 * p, i) >> DROPPED_BITS) + 1);
+            angle[p][i] = (real)(int32_t)(word_at(x, 2 * p + 1, i) >> DROPPED_BITS);
         }
         for (size_t i = 0; i < BP_PHILOX_WIDE; i += BP_VL) {
             const vec u = v_mul(v_load(radius[p] + i), v_set1((real)0x1p-24));
@@ -136,7 +143,7 @@ static void uniform(double *out, const bp_rng_key *key, size_t first, size_t n)
         philox(&x, key);
         for (size_t j = skip; j < 2 * (size_t)BP_PHILOX_WIDE && done < n; ++j, ++done) {
             const uint64_t bits =
-                (uint64_t)x.word[j % 2 * 2][j / 2] << 32 | x.word[j % 2 * 2 + 1][j / 2];
+                (uint64_t)word_at(&x, j % 2 * 2, j / 2) << 32 | word_at(&x, j % 2 * 2 + 1, j / 2);
             out[done] = ((double)(bits >> 12) + 0.5) * 0x1p-52;
         }
     }

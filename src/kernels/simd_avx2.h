@@ -106,6 +106,15 @@ static inline vint vi_xor(vint a, vint b) { return _mm256_xor_si256(a, b); }
 static inline vint vi_shl(vint a, int n) { return BP_EPI(slli)(a, n); }
 static inline vint vi_shr(vint a, int n) { return BP_EPI(srli)(a, n); }
 
+#define BP_VW 4
+typedef __m256i vwide;
+static inline vwide vw_set1(uint64_t a) { return _mm256_set1_epi64x((int64_t)a); }
+static inline vwide vw_load(const uint64_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline void vw_store(uint64_t *p, vwide a) { _mm256_storeu_si256((__m256i *)p, a); }
+static inline vwide vw_xor(vwide a, vwide b) { return _mm256_xor_si256(a, b); }
+static inline vwide vw_high(vwide a) { return _mm256_srli_epi64(a, 32); }
+static inline vwide vw_mul(vwide a, vwide b) { return _mm256_mul_epu32(a, b); }
+
 /* Unpacks transpose inside each 128-bit half (G x G corner blocks, G reals a half); then halves of
  * rows i and i + G are brought together:
  *     | A B |      | A'B'|      | A'C'|

@@ -101,6 +101,15 @@ static inline vint vi_xor(vint a, vint b) { return _mm512_xor_si512(a, b); }
 static inline vint vi_shl(vint a, int n) { return BP_EPI(slli)(a, (unsigned)n); }
 static inline vint vi_shr(vint a, int n) { return BP_EPI(srli)(a, (unsigned)n); }
 
+#define BP_VW 8
+typedef __m512i vwide;
+static inline vwide vw_set1(uint64_t a) { return _mm512_set1_epi64((int64_t)a); }
+static inline vwide vw_load(const uint64_t *p) { return _mm512_loadu_si512(p); }
+static inline void vw_store(uint64_t *p, vwide a) { _mm512_storeu_si512(p, a); }
+static inline vwide vw_xor(vwide a, vwide b) { return _mm512_xor_si512(a, b); }
+static inline vwide vw_high(vwide a) { return _mm512_srli_epi64(a, 32); }
+static inline vwide vw_mul(vwide a, vwide b) { return _mm512_mul_epu32(a, b); }
+
 /* Unpacks transpose inside each 128-bit quarter (G reals); then, with x0 to x3 the results for the
  * four groups of G rows at one place in the quarter, their quarters are transposed as 4 x 4. */
 static inline void v_transpose(real *dst, size_t ldd, const real *src, size_t lds)

@@ -102,6 +102,15 @@ static inline vint vi_xor(vint a, vint b) { return BP_I(veorq)(a, b); }
 static inline vint vi_shl(vint a, int n) { return (vint)((vmask)a << n); }
 static inline vint vi_shr(vint a, int n) { return (vint)((vmask)a >> n); }
 
+#define BP_VW 2
+typedef uint64x2_t vwide;
+static inline vwide vw_set1(uint64_t a) { return vdupq_n_u64(a); }
+static inline vwide vw_load(const uint64_t *p) { return vld1q_u64(p); }
+static inline void vw_store(uint64_t *p, vwide a) { vst1q_u64(p, a); }
+static inline vwide vw_xor(vwide a, vwide b) { return veorq_u64(a, b); }
+static inline vwide vw_high(vwide a) { return vshrq_n_u64(a, 32); }
+static inline vwide vw_mul(vwide a, vwide b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); }
+
 static inline void v_transpose(real *dst, size_t ldd, const real *src, size_t lds)
 {
 #if BP_F64

@@ -16,6 +16,9 @@
  *   v_select(mask, a, b) = mask ? a : b           m_and m_or m_not m_any
  *   v_bits v_from_bits         reinterpret         vi_set1 vi_add vi_sub vi_and vi_or vi_xor
  *   vi_shl(a, n) vi_shr(a, n)  logical shifts by a constant
+ *   vwide                      BP_VW unsigned 64-bit lanes, whose low halves are random words
+ *   vw_set1 vw_load vw_store vw_xor               vw_high(a) = a >> 32
+ *   vw_mul(a, b)               product of the low halves
  *   v_transpose(dst, ldd, src, lds)               BP_VL x BP_VL block, row strides in elements
  */
 #ifndef BP_SIMD_H
@@ -99,6 +102,15 @@ static inline vint vi_or(vint a, vint b) { return a | b; }
 static inline vint vi_xor(vint a, vint b) { return a ^ b; }
 static inline vint vi_shl(vint a, int n) { return (vint)((bp_ubits)a << n); }
 static inline vint vi_shr(vint a, int n) { return (vint)((bp_ubits)a >> n); }
+
+#define BP_VW 1
+typedef uint64_t vwide;
+static inline vwide vw_set1(uint64_t a) { return a; }
+static inline vwide vw_load(const uint64_t *p) { return *p; }
+static inline void vw_store(uint64_t *p, vwide a) { *p = a; }
+static inline vwide vw_xor(vwide a, vwide b) { return a ^ b; }
+static inline vwide vw_high(vwide a) { return a >> 32; }
+static inline vwide vw_mul(vwide a, vwide b) { return (uint64_t)(uint32_t)a * (uint32_t)b; }
 
 static inline void v_transpose(real *dst, size_t ldd, const real *src, size_t lds)
 {

@@ -103,6 +103,15 @@ static inline vint vi_xor(vint a, vint b) { return _mm_xor_si128(a, b); }
 static inline vint vi_shl(vint a, int n) { return BP_EPI(slli)(a, n); }
 static inline vint vi_shr(vint a, int n) { return BP_EPI(srli)(a, n); }
 
+#define BP_VW 2
+typedef __m128i vwide;
+static inline vwide vw_set1(uint64_t a) { return _mm_set1_epi64x((int64_t)a); }
+static inline vwide vw_load(const uint64_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+static inline void vw_store(uint64_t *p, vwide a) { _mm_storeu_si128((__m128i *)p, a); }
+static inline vwide vw_xor(vwide a, vwide b) { return _mm_xor_si128(a, b); }
+static inline vwide vw_high(vwide a) { return _mm_srli_epi64(a, 32); }
+static inline vwide vw_mul(vwide a, vwide b) { return _mm_mul_epu32(a, b); }
+
 static inline void v_transpose(real *dst, size_t ldd, const real *src, size_t lds)
 {
 #if BP_F64

@@ -384,6 +384,12 @@ static const char *shape(bp_node *node)
     if (bp_max(channels, node->out) > MOST) return "a convolution has at most 2^20 channels";
     const char *error = bp_window_slide(node);
     if (error) return error;
+    const double high = (double)(node->from[0].height + node->window.top + node->window.bottom);
+    const double wide = (double)(node->from[0].width + node->window.left + node->window.right);
+    const double taps = (double)node->window.height * (double)node->window.width;
+    const double most = (double)bp_max(channels, node->out) + BP_MOST_NR;
+    if ((high * wide + taps * most) * most > 0x1p44)
+        return "a convolution's image or kernel cannot be addressed";
     node->to.channels = node->out;
     node->in = node->window.height * node->window.width * (channels / groups);
     node->use_kernel = true;

@@ -111,6 +111,31 @@ static void apply_case(const subject *s, size_t n, int layout)
     rooms_intact();
 }
 
+/* Against Box & Muller in long double. The radius is at most 5.8, and the angle rounds to 2 pi EPS. */
+static void noise_case(const subject *s, size_t m, int layout)
+{
+    const size_t nr = s->k->nr, n = m * nr, row = (size_t)random_bits() % 1000;
+    const size_t col = random_bits() % 9 * nr;
+    const bp_rng_key key = random_key();
+    real *x = reals(X_ROOM, n, SLACK(layout));
+    real *y = IN_PLACE(layout) ? x : reals(Y_ROOM, n, SLACK(layout));
+    wide want[LONGEST * LONGEST], tolerance[LONGEST * LONGEST];
+    BEGIN(m, row, col, (size_t)layout);
+    fill_tame(x, n, -3, 3);
+    for (size_t e = 0; e < n; ++e) {
+        const size_t c = col + e % nr;
+        const words w = block_at(&key, (uint32_t)(c / 4), (uint32_t)(row + e / nr));
+        const uint32_t *pair = w.word + c % 4 / 2 * 2;
+        const wide radius = sqrtl(-2 * logl(((pair[0] >> 8) + 1) * 0x1p-24L));
+        const wide angle = 6.283185307179586476925286766559L * (pair[1] >> 8) * 0x1p-24L;
+        want[e] = x[e] + (wide)(real)0.3 * radius * (c % 2 ? sinl(angle) : cosl(angle));
+        tolerance[e] = 60 * (wide)EPS;
+    }
+    s->k->noise_rows(y, x, &key, row, col, m, 0.3);
+    near_all("y", y, want, tolerance, n);
+    rooms_intact();
+}
+
 /* ---- draws in double ---- */
 
 static double uniform_at(const bp_rng_key *key, size_t index)
@@ -197,6 +222,9 @@ void NAME(check_random)(const subject *s)
     kernel_is("mask_apply", "n layout");
     for (size_t i = 0; i < N_LENGTHS; ++i)
         for (int layout = 0; layout < LAYOUTS; ++layout) apply_case(s, lengths[i], layout);
+    kernel_is("noise_rows", "m row col layout");
+    for (size_t m = 0; m < 40; ++m)
+        for (int layout = 0; layout < LAYOUTS; ++layout) noise_case(s, m, layout);
     if (CHECK_F64) {
         check_draws(s);
     } else {

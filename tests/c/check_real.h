@@ -210,6 +210,14 @@ MAYBE_UNUSED real link(const subject *s, real a, real b, real c)
     return product + c;
 }
 
+/* c - a b, as the row rounds it */
+MAYBE_UNUSED real link_minus(const subject *s, real a, real b, real c)
+{
+    if (s->fused) return FMA(-a, b, c);
+    const real product = a * b;
+    return c - product;
+}
+
 /* The fixed shape of sums: lanes folded by halves. */
 MAYBE_UNUSED real fold_lanes(const real lanes[LANES])
 {

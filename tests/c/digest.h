@@ -14,6 +14,7 @@ void digest_end(void);
 
 /* The digests of one dtype, and the results at which architectures differ. */
 void digest_kernels_f32(const bp_kernels *k), digest_kernels_f64(const bp_kernels *k);
+void digest_norm_f32(const bp_kernels *k), digest_norm_f64(const bp_kernels *k);
 void print_exceptions_f32(const bp_kernels *k), print_exceptions_f64(const bp_kernels *k);
 
 #endif

@@ -5,34 +5,12 @@
  * are unpacked, and digested in the order of the matrix. Kinds of data: check_real.h. A denormal that
  * a kernel merely selects (relu of an input) counts as the zero that arithmetic would make of it.
  */
-#include "check_real.h"
-#include "digest.h"
+#include "digest_real.h"
 
 #include <string.h>
 
-#if CHECK_F64
-#define DTYPE "float64"
-#else
-#define DTYPE "float32"
-#endif
-
-enum { MOST = 80, MOST_NR = 64, PANELS = (MOST + MOST_NR) * (MOST + MOST_NR), FEW = 9, WIDE = 64 };
-
-static const size_t sizes[] = {0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 64, 79};
-enum { N_SIZES = sizeof sizes / sizeof sizes[0] };
-
 static real a[MOST * MOST], b[MOST * MOST], c[MOST * MOST], d[MOST * MOST], bias[MOST + MOST_NR];
 static real panels[3][PANELS];
-
-static void results(const real *x, size_t n)
-{
-    for (size_t i = 0; i < n; ++i) digest((double)seen(x[i]));
-}
-
-#define FOR_KINDS(what) for (kind what = RANDOM; what < N_KINDS; ++what)
-#define FOR_SIZES(n) for (size_t n, at_ = 0; at_ < N_SIZES && (n = sizes[at_], true); ++at_)
-#define NAMED(kernel, variant) \
-    for (bool on_ = (digest_begin(DTYPE, kernel, variant), true); on_; on_ = (digest_end(), false))
 
 /* ---- products ---- */
 
@@ -329,6 +307,16 @@ static void randoms(const bp_kernels *k)
                 d[e / k->nr * COLS + col + e % k->nr] = mask[e];
         }
         results(d, FEW * COLS);
+    }
+    NAMED("noise_rows", "")
+    {
+        for (size_t col = 0; col < 2 * MOST_NR; col += k->nr) {
+            fill_tame(a, FEW * k->nr, 0, 0);
+            k->noise_rows(panels[0], a, &key, 3, col, FEW, 0.3);
+            for (size_t e = 0; e < FEW * k->nr; ++e)
+                d[e / k->nr * 2 * MOST_NR + col + e % k->nr] = panels[0][e];
+        }
+        results(d, 2 * (size_t)FEW * MOST_NR);
     }
     NAMED("mask_apply", "") FOR_KINDS(what) FOR_SIZES(n)
     {

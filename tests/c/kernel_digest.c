@@ -83,6 +83,10 @@ int main(int argc, char **argv)
     const bp_fpmode mode = bp_fpmode_enter();
     (exceptions ? print_exceptions_f32 : digest_kernels_f32)(bp_kernels_get(row, sizeof(float)));
     (exceptions ? print_exceptions_f64 : digest_kernels_f64)(bp_kernels_get(row, sizeof(double)));
+    if (!exceptions) {
+        digest_norm_f32(bp_kernels_get(row, sizeof(float)));
+        digest_norm_f64(bp_kernels_get(row, sizeof(double)));
+    }
     bp_fpmode_leave(mode);
     return 0;
 }
