@@ -286,9 +286,29 @@ def test_weights_by_the_names_of_pytorch():
     before = state(net)
     with pytest.raises(ValueError, match=r"'1.running_var'\] must not be negative, got -"):
         net.load_weights({"1.running_var": -source["1.running_var"]}, strict=False)
+    bad = source["2.weight"].copy()
+    bad[3, 2, 1, 0] = np.nan
+    with pytest.raises(
+        ValueError, match=r"src\['2.weight'\] must be finite, got nan at \(3, 2, 1, 0\)"
+    ):
+        net.load_weights({"2.weight": bad}, strict=False)
     with pytest.raises(ValueError, match=r"0.kernel: \(3, 3, 4, 1\) for \(3, 3, 1, 4\)"):
         net.load_weights({**source, "0.weight": source["0.weight"].transpose(1, 0, 2, 3)})
     assert state(net) == before
+
+
+def test_kernels_from_arrays():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 4))
+    layers = [bp.Conv2D(4, 3, weight_init=kernel), bp.GlobalAvgPool(), bp.Dense(2)]
+    net = bp.Network(layers, input_shape=SHAPE, rng=0)
+    assert (net.params["0.kernel"] == kernel.astype(np.float32)).all()
+    kernel[2, 1, 0, 3] = 1e300  # finite, but not as float32
+    layers[0] = bp.Conv2D(4, 3, weight_init=kernel)
+    with pytest.raises(ValueError, match=r"layer 0 must be finite, got 1e\+300 at \(2, 1, 0, 3\)"):
+        bp.Network(layers, input_shape=SHAPE, rng=0)
+    layers[0] = bp.Conv2D(4, 3, weight_init=np.zeros((4, 1, 3, 3)))
+    with pytest.raises(bp.ShapeError, match=r"\(3, 3, 1, 4\), got .*\(4, 1, 3, 3\)"):
+        bp.Network(layers, input_shape=SHAPE, rng=0)
 
 
 # ---- running statistics -------------------------------------------------------------------------
@@ -327,7 +347,7 @@ def test_early_stopping_puts_running_statistics_back(make):
 def test_divergence_puts_running_statistics_back(make):
     net = make()
     net_of[:], seen = [net], []
-    rate = bp.schedules.Custom(lambda epoch, initial: 0.01 if epoch == 0 else 1e30)
+    rate = bp.schedules.Custom(lambda epoch, initial: 0.01 if epoch == 0 else 3e38)
     X, labels = images()
     with pytest.raises(bp.DivergenceError, match="layer"):
         net.fit(
