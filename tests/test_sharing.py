@@ -76,14 +76,19 @@ def pairs(
 
 def siamese(seed: int) -> bp.Network:
     """Koch, Zemel & Salakhutdinov 2015: |f(a) - f(b)|, weighed by one dense layer."""
-    encoder = [bp.Dense(128, "relu"), bp.Dropout(0.2), bp.Dense(64, "relu")]
+    encoder = [
+        bp.Dropout(0.1),
+        bp.Dense(256, "relu"),
+        bp.Dropout(0.4),
+        bp.Dense(64, "tanh"),
+    ]
     return bp.Network([bp.Siamese(encoder), bp.Dense(1)], input_shape=128, rng=seed)
 
 
 def test_both_halves_go_through_the_same_layers(rng, seed):
     net = siamese(seed)
     assert [view.shape for view in net.params.values()] == [
-        (64, 128), (128,), (128, 64), (64,), (64, 1), (1,)
+        (64, 256), (256,), (256, 64), (64,), (64, 1), (1,)
     ]  # fmt: skip
     a, b = rng.normal(size=(2, 20, 64))
     found = net.predict(np.hstack([a, b]))
@@ -102,7 +107,7 @@ def test_same_class_or_not():
     train, held_out = pairs(X[:cut], y[:cut], 40_000, rng), pairs(X[cut:], y[cut:], 4_000, rng)
     assert held_out[1].mean() == 0.5
     net = siamese(0)
-    options = {"loss": "binary_cross_entropy", "optimizer": bp.Adam(1e-3), "batch_size": 128}
+    options = {"loss": "binary_cross_entropy", "optimizer": bp.Adam(2e-3), "batch_size": 128}
     net.fit(*train, epochs=15, schedule=bp.schedules.Cosine(15), metrics=["accuracy"], **options)
     found = net.evaluate(*held_out)["accuracy"]
     print("same class or not:", found)
