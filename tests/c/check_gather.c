@@ -6,8 +6,6 @@
 enum { DST_ROOM, SRC_ROOM, MEAN_ROOM, SCALE_ROOM, ROWS_ROOM };
 enum { SOURCE_ROWS = 9, MOST_COLS = 80, HALVES = 1 << 16 };
 
-static const real GAP = -77;
-
 /* IEEE 754 binary16 by its definition. */
 static float half_by_definition(uint16_t bits)
 {
@@ -104,7 +102,7 @@ static void gather_case(const subject *s, size_t source, int which, size_t m, si
     fill_tame(mean, n, -3, 3);
     fill_tame(factor, n, 0.1, 3);
     for (size_t i = 0; i < m; ++i) rows[i] = (int64_t)(random_bits() % SOURCE_ROWS);
-    for (size_t e = 0; e < size; ++e) dst[e] = GAP;
+    set_all(dst, size, GAP);
     const bp_gather_args args = {.data = raw + l.start,
                                  .row_stride = l.row,
                                  .col_stride = l.col,

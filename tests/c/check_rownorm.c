@@ -88,7 +88,7 @@ static void rows_forward(const subject *s, const rows_shape *c)
     real *y = x;
     if (!c->in_place) {
         y = reals(OUT_ROOM, extent(s, c, c->m), c->slack);
-        for (size_t e = 0; e < extent(s, c, c->m); ++e) y[e] = GAP;
+        set_all(y, extent(s, c, c->m), GAP);
     }
     for (size_t i = 0; i < c->m; ++i) {
         const moments r = row_moments(s, c, x, i, (real)a.epsilon);
