@@ -45,7 +45,7 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
     const char *kind = step->run == bp_move_spread ? "input"
                        : moves                     ? "gradient"
                                                    : node->op->name;
-    char a[48], b[48], way[100];
+    char a[48], b[48], way[112];
     shape_text(backward || moves ? here : there, a);
     shape_text(backward ? there : here, b);
     if (moves || step->out == BP_NONE)
