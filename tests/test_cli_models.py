@@ -13,6 +13,7 @@ import pytest
 from command import Result, bp, write_idx
 
 import bpfast
+from bpfast.cli.recipes import RECIPES, image_shape
 from bpfast.datasets import fashion_mnist, load_digits
 
 SMALL = ("--hidden", "16", "--epochs", "3")
@@ -254,3 +255,50 @@ def test_reader_that_has_enough(model: Path) -> None:
         err = process.stderr.read()
     assert process.returncode == 1
     assert err == b""
+
+
+# ---- recipes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cnn", "resmlp"])
+def test_recipes_on_the_digits(name: str) -> None:
+    """Trained, scored, read again: with layers beyond the dense ones too."""
+    result = bp("train", "--model", name, "--epochs", "5", "--json", "--out", "mine.safetensors")
+    assert result.code == 0, result.err
+    assert f"network {name} " in result.out
+    assert result.json["settings"]["model"] == name
+    assert result.json["test_accuracy"] > 0.9
+    assert (
+        bp("evaluate", "mine.safetensors", "--json").json["test_accuracy"]
+        == (result.json["test_accuracy"])
+    )
+    assert len(bp("predict", "mine.safetensors", "digits").out.splitlines()) == 359
+    info = bp("info", "mine.safetensors").out
+    assert ("MaxPool2D" if name == "cnn" else "Residual") in info
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("hidden", [(), (9,), (7, 9), (5, 7, 9)], ids=str)
+def test_recipes_take_any_hidden_layers(name: str, hidden: tuple[int, ...]) -> None:
+    for pixels in (64, 784):
+        layers = RECIPES[name].layers(pixels, hidden, 0.1, None)
+        shape = image_shape(pixels) if RECIPES[name].images else pixels
+        net = bpfast.Network([*layers, bpfast.Dense(3)], input_shape=shape)
+        assert net.predict(np.zeros((2, pixels), np.uint8)).shape == (2, 3)
+
+
+def test_recipes_want_images() -> None:
+    with pytest.raises(ValueError, match="square images of one channel, got 63 pixels"):
+        image_shape(63)
+    Path("rows.csv").write_text("a,y\n" + "1,2\n2,3\n" * 20)
+    refused = bp("train", "rows.csv", "--target", "y", "--model", "cnn")
+    assert refused.code == 1
+    assert "--model cnn needs images, got the table rows.csv" in refused.err
+
+
+def test_the_cnn_is_small() -> None:
+    recipe = RECIPES["cnn"]
+    layers = recipe.layers(784, recipe.hidden, recipe.dropout, None)
+    net = bpfast.Network([*layers, bpfast.Dense(10)], input_shape=(28, 28, 1))
+    assert sum(isinstance(layer, bpfast.Conv2D) for layer in net.layers) == 2
+    assert net.parameters.size < 120_000

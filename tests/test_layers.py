@@ -451,3 +451,8 @@ def test_explain_is_a_table(make):
     waits = [line for line in lines if "all threads meet" in line]
     norms = sum(isinstance(use.layer, bp.BatchNorm) for use in net._plan.uses)
     assert len(waits) == 2 * norms
+
+
+def test_readme_names_every_layer():
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    assert [name for name in bp.layers.FILES if f"`{name}`" not in text] == []
