@@ -40,6 +40,12 @@ class Net:
     def save(self, path):
         self.saved.append((path, self.parameters.copy()))
 
+    def _state(self):
+        return self.parameters.copy()
+
+    def _set_state(self, state):
+        self.parameters[:] = state
+
 
 def train(callback, rows, net=None):
     """Run the epochs of `rows` (dicts of logs); epoch e leaves the weights at e + 1."""

@@ -71,8 +71,8 @@ static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer
              "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s of %zu x %zu, %s%s",
              "update", node->op->name, layer, in, node->out, items, items == 1 ? "" : "s",
              bp_min(in, net->k->nr), net->k->nr, more,
-             sweep ? "gradients stored, norm, then swept"
-                   : "each tile to the optimizer while in cache");
+             sweep ? "after the norm of all"
+                   : "updated while in cache");
 }
 
 static bool has_items(const bp_plan *plan, size_t layer)
