@@ -37,14 +37,12 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
     const bp_node *node = step->node;
     const bp_needs needs = node->op->needs(node);
     const bool backward = index >= plan->n_forward;
-    const bool moves = step->run == bp_move_spread || step->run == bp_move_copy ||
-                       step->run == bp_move_add;
+    const bool moves =
+        step->run == bp_move_spread || step->run == bp_move_copy || step->run == bp_move_add;
     const bp_shape here = moves ? step->shape : node->to;
     const bp_shape there = moves ? step->shape : node->from[step->which];
     const char *note = note_text(step, &needs, backward);
-    const char *kind = step->run == bp_move_spread ? "input"
-                       : moves                     ? "gradient"
-                                                   : node->op->name;
+    const char *kind = step->run == bp_move_spread ? "input" : moves ? "gradient" : node->op->name;
     char a[48], b[48], way[112];
     shape_text(backward || moves ? here : there, a);
     shape_text(backward ? there : here, b);
@@ -52,8 +50,8 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
         snprintf(way, sizeof way, "rows x %s", a);
     else
         snprintf(way, sizeof way, "rows x %s -> %s", a, b);
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s", backward ? "backward" : "forward",
-             kind, node->index, way, *note ? "  " : "", note);
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s", backward ? "backward" : "forward", kind,
+             node->index, way, *note ? "  " : "", note);
 }
 
 static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer, char *text,
@@ -71,8 +69,7 @@ static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer
              "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s of %zu x %zu, %s%s",
              "update", node->op->name, layer, in, node->out, items, items == 1 ? "" : "s",
              bp_min(in, net->k->nr), net->k->nr, more,
-             sweep ? "after the norm of all"
-                   : "updated while in cache");
+             sweep ? "after the norm of all" : "updated while in cache");
 }
 
 static bool has_items(const bp_plan *plan, size_t layer)
