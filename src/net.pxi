@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 
 
-
 cdef int describe_layer(bpfast_layer *to, dict spec, list encoded) except -1:
     """Fills a zeroed layer; `encoded` keeps its names alive. Pairs are (height's, width's)."""
     encoded.append(spec["kind"].encode())
