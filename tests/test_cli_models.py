@@ -13,6 +13,7 @@ import pytest
 from command import Result, bp, write_idx
 
 import bpfast
+from bpfast.cli.augment import Mirror
 from bpfast.cli.recipes import RECIPES, image_shape
 from bpfast.datasets import fashion_mnist, load_digits
 
@@ -288,12 +289,33 @@ def test_recipes_take_any_hidden_layers(name: str, hidden: tuple[int, ...]) -> N
 
 
 def test_recipes_want_images() -> None:
-    with pytest.raises(ValueError, match="square images of one channel, got 63 pixels"):
+    with pytest.raises(ValueError, match="expected square images of one channel, got 63 pixels"):
         image_shape(63)
     Path("rows.csv").write_text("a,y\n" + "1,2\n2,3\n" * 20)
     refused = bp("train", "rows.csv", "--target", "y", "--model", "cnn")
     assert refused.code == 1
     assert "--model cnn needs images, got the table rows.csv" in refused.err
+
+
+def test_mirrored_images() -> None:
+    """Some are turned each epoch, none is changed otherwise; tables and columns are no images."""
+    X = np.arange(3 * 50, dtype=np.uint8).reshape(-1, 1).repeat(16, 1) + np.arange(
+        16, dtype=np.uint8
+    )
+    images, before = X.reshape(-1, 4, 4), X.copy().reshape(-1, 4, 4)
+    mirror = Mirror(X, seed=0)
+    mirror.on_epoch_begin(0, {})
+    turned = (images != before).any(axis=(1, 2))
+    assert 40 < turned.sum() < 110
+    assert (images[turned] == before[turned, :, ::-1]).all()
+    result = bp("train", "--mirror", "--epochs", "2", "--json", "--out", "a.safetensors")
+    assert result.code == 0, result.err
+    assert "mirrored at random" in result.out
+    plain = bp("train", "--epochs", "2", "--json", "--out", "b.safetensors")
+    assert plain.json["train_loss"] != result.json["train_loss"]
+    Path("rows.csv").write_text("a,y\n" + "1,2\n2,3\n" * 20)
+    refused = bp("train", "rows.csv", "--target", "y", "--mirror")
+    assert "--mirror needs images, got the table rows.csv" in refused.err
 
 
 def test_the_cnn_is_small() -> None:

@@ -229,6 +229,12 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         help="standard: inputs of mean 0 and deviation 1, inside the model (default); or none",
     )
     parser.add_argument(
+        "--mirror",
+        action="store_true",
+        default=None,
+        help="turn images left to right at random, where that makes no other class",
+    )
+    parser.add_argument(
         "--seed", metavar="N", type=INDEX, default=0, help="of split and training (default: 0)"
     )
 

@@ -133,5 +133,5 @@ def image_shape(pixels: int) -> tuple[int, int, int]:
     """
     side = math.isqrt(pixels)
     if side * side != pixels:
-        raise ValueError(f"--model cnn needs square images of one channel, got {pixels:,} pixels")
+        raise ValueError(f"expected square images of one channel, got {pixels:,} pixels")
     return side, side, 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import bpfast as bp
 from bpfast import optimizers
-from bpfast.cli import story, tabular
+from bpfast.cli import augment, story, tabular
 from bpfast.cli.data import TABLE, Data, Rows, default_stem, encode, load_data, source_of
 from bpfast.cli.files import check_output, sha256
 from bpfast.cli.model import describe
@@ -50,6 +50,7 @@ class Settings:
     dropout: float | None = None
     l2: float = 0.0
     scale: str = "standard"
+    mirror: bool = False
 
     def fill(self, rows: int, *, regression: bool = False) -> Settings:
         """Return these settings with what was left open chosen for so many training rows."""
@@ -84,10 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(path, force=arguments.force, own=True)
     flags = tabular.Flags.of(arguments)
     if source_of(arguments.data) == TABLE:
-        if RECIPES[settings.model].images:
-            raise ValueError(
-                f"--model {settings.model} needs images, got the table {arguments.data}"
-            )
+        if RECIPES[settings.model].images or settings.mirror:
+            flag = "--mirror" if settings.mirror else f"--model {settings.model}"
+            raise ValueError(f"{flag} needs images, got the table {arguments.data}")
         data = tabular.load_to_train(arguments.data, flags, seed)
     else:
         flags.refuse(arguments.data)
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = story.EpochTable(settings.epochs, len(data.train.y), metric, every=arguments.verbose)
     start = time.perf_counter()
     try:
-        history = fit(net, data, settings, [] if arguments.quiet else [table])
+        history = fit(net, data, settings, seed, [] if arguments.quiet else [table])
     except KeyboardInterrupt:
         done = len(net.history.epoch) if net.history else 0
         raise KeyboardInterrupt(
@@ -159,7 +159,7 @@ def build(data: Data, settings: Settings, seed: int, threads: int | None) -> Net
 
 
 def fit(
-    net: Network, data: Data, settings: Settings, callbacks: list[story.EpochTable]
+    net: Network, data: Data, settings: Settings, seed: int, callbacks: list[bp.Callback]
 ) -> dict[str, list[float]]:
     """Train, and return the numbers of each epoch.
 
@@ -176,8 +176,12 @@ def fit(
             return (rows.y - mean) / deviation
         return encode(rows.y, data.classes, what)
 
+    X = data.train.X
+    if settings.mirror:
+        X = X.copy()
+        callbacks = [augment.Mirror(X, seed), *callbacks]
     history = net.fit(
-        data.train.X,
+        X,
         targets(data.train, "the training rows"),
         loss="mse" if data.regression else "cross_entropy",
         optimizer=optimizers.get(settings.optimizer).replace(learning_rate=settings.lr),
