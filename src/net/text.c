@@ -25,7 +25,7 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
                                                           step->run != bp_move_copy &&
                                                           step->run != bp_move_add;
     const bp_shape x = own ? node->from[step->which] : step->shape;
-    const bp_shape y = own && step->out != BP_NONE ? node->to : x;
+    const bp_shape y = own && step->out != BP_NONE ? bp_node_gives(node) : x;
     const bool product = own && node->op->needs(node).multiplies;
     const char *activation = product || node->activation != BP_ACT_identity
                                  ? bpfast_activation_name(node->activation)
@@ -37,13 +37,15 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
     const char *meets = step->flags & BP_WAITS ? ", after all threads met" : "";
     const char *passes =
         backward && own && product && step->out == BP_NONE ? ", no gradient to the inputs" : "";
-    char a[48], b[48];
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  rows x %s -> %s  %s%s%s",
+    char a[48], b[48], pools[64] = "";
+    if (own && node->pool)
+        snprintf(pools, sizeof pools, ", with the max pooling of layer %zu", node->pool->index);
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  rows x %s -> %s  %s%s%s%s",
              step->what[0] == 's' && own ? step->what
              : backward                  ? "backward"
                                          : "forward",
              own ? node->op->name : "gradient", node->index, shape_text(backward ? y : x, a),
-             shape_text(backward ? x : y, b), moved, meets, passes);
+             shape_text(backward ? x : y, b), moved, pools, meets, passes);
 }
 
 static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer, char *text,
