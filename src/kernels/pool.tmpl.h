@@ -48,9 +48,7 @@ BP_INLINE void window_max_at(real *y, uint8_t *from, const real *x, size_t line,
             }
         }
         v_store(y + j, best);
-        real lane[BP_VL];
-        v_store(lane, v_select(v_isnan(best), v_set1(BP_POOL_NONE), place));
-        for (size_t i = 0; i < BP_VL; ++i) from[j + i] = (uint8_t)lane[i];
+        v_store_bytes(from + j, v_select(v_isnan(best), v_set1(BP_POOL_NONE), place));
     }
 }
 
@@ -59,9 +57,7 @@ BP_INLINE void window_spread(real *dx, const real *dy, const uint8_t *from, size
                              size_t high, size_t wide, size_t window_x, size_t n)
 {
     for (size_t j = 0; j < n; j += BP_VL) {
-        real lane[BP_VL];
-        for (size_t i = 0; i < BP_VL; ++i) lane[i] = (real)from[j + i];
-        const vec place = v_load(lane), share = v_load(dy + j);
+        const vec place = v_load_bytes(from + j), share = v_load(dy + j);
         for (size_t l = 0; l < high; ++l) {
             for (size_t e = 0; e < wide; ++e) {
                 const vmask hit = v_eq(place, v_set1((real)(l * window_x + e)));

@@ -42,21 +42,17 @@ typedef struct {
     size_t places, room;
 } sparse_line;
 
-BP_INLINE void rows_of_vectors(real *c, const real *w, sparse_line s, const size_t *at, size_t step,
-                               size_t row, int n)
+BP_INLINE void rows_of_vectors(real *c, const real *w, const uint32_t *columns, const real *values,
+                               size_t count, const size_t *at, size_t row, int n)
 {
-    for (size_t p = 0; p < s.places; ++p, c += step, s.columns += s.room, s.values += s.room) {
-        vec acc[BP_SPARSE_VECS];
-        if (s.counts[p] == 0) continue;
-        BP_UNROLL for (int i = 0; i < n; ++i) acc[i] = v_load(c + at[i]);
-        for (size_t e = 0; e < s.counts[p]; ++e) {
-            const real *b = w + s.columns[e] * row;
-            const vec value = v_set1(s.values[e]);
-            BP_UNROLL for (int i = 0; i < n; ++i) acc[i] =
-                v_fma(value, v_load(b + i * BP_VL), acc[i]);
-        }
-        BP_UNROLL for (int i = 0; i < n; ++i) v_store(c + at[i], acc[i]);
+    vec acc[BP_SPARSE_VECS];
+    BP_UNROLL for (int i = 0; i < n; ++i) acc[i] = v_load(c + at[i]);
+    for (size_t e = 0; e < count; ++e) {
+        const real *b = w + columns[e] * row;
+        const vec value = v_set1(values[e]);
+        BP_UNROLL for (int i = 0; i < n; ++i) acc[i] = v_fma(value, v_load(b + i * BP_VL), acc[i]);
     }
+    BP_UNROLL for (int i = 0; i < n; ++i) v_store(c + at[i], acc[i]);
 }
 
 BP_INLINE void block_of_vectors(real *g, const real *x, sparse_line s, const size_t *at,
@@ -75,26 +71,28 @@ BP_INLINE void block_of_vectors(real *g, const real *x, sparse_line s, const siz
     }
 }
 
-typedef void sparse_fn(real *to, const real *with, sparse_line s, const size_t *at, size_t step,
-                       size_t row);
+typedef void sparse_rows_fn(real *c, const real *w, const uint32_t *columns, const real *values,
+                            size_t count, const size_t *at, size_t row);
+typedef void sparse_block_fn(real *g, const real *x, sparse_line s, const size_t *at, size_t step,
+                             size_t row);
 
 #define BP_VECTORS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-#define BP_SPARSE(n)                                                                      \
-    static void sparse_rows_##n(real *c, const real *w, sparse_line s, const size_t *at,  \
-                                size_t step, size_t row)                                  \
-    {                                                                                     \
-        rows_of_vectors(c, w, s, at, step, row, n);                                       \
-    }                                                                                     \
-    static void sparse_block_##n(real *g, const real *x, sparse_line s, const size_t *at, \
-                                 size_t step, size_t row)                                 \
-    {                                                                                     \
-        block_of_vectors(g, x, s, at, step, row, n);                                      \
+#define BP_SPARSE(n)                                                                            \
+    static void sparse_rows_##n(real *c, const real *w, const uint32_t *columns,                \
+                                const real *values, size_t count, const size_t *at, size_t row) \
+    {                                                                                           \
+        rows_of_vectors(c, w, columns, values, count, at, row, n);                              \
+    }                                                                                           \
+    static void sparse_block_##n(real *g, const real *x, sparse_line s, const size_t *at,       \
+                                 size_t step, size_t row)                                       \
+    {                                                                                           \
+        block_of_vectors(g, x, s, at, step, row, n);                                            \
     }
 BP_VECTORS(BP_SPARSE)
 #define BP_ROWS_NAME(n) sparse_rows_##n,
 #define BP_BLOCK_NAME(n) sparse_block_##n,
-static sparse_fn *const sparse_rows_of[BP_SPARSE_VECS] = {BP_VECTORS(BP_ROWS_NAME)};
-static sparse_fn *const sparse_block_of[BP_SPARSE_VECS] = {BP_VECTORS(BP_BLOCK_NAME)};
+static sparse_rows_fn *const sparse_rows_of[BP_SPARSE_VECS] = {BP_VECTORS(BP_ROWS_NAME)};
+static sparse_block_fn *const sparse_block_of[BP_SPARSE_VECS] = {BP_VECTORS(BP_BLOCK_NAME)};
 
 BP_INLINE sparse_line line_of(const bp_sparse *list, size_t place, size_t places)
 {
@@ -102,24 +100,40 @@ BP_INLINE sparse_line line_of(const bp_sparse *list, size_t place, size_t places
                          (const real *)list->values + place * list->room, places, list->room};
 }
 
-/* Vectors are cut into the fewest groups, as equal as they can be. */
-static void sparse_rows(void *c, const void *w, const bp_sparse *list, size_t place, size_t places,
-                        const size_t *at, size_t n, size_t step)
+/* Vectors are cut into the fewest groups, as equal as they can be: at each position in turn, since
+ * those of its neighbours overlap. */
+static void sparse_rows(void *c_, const void *w_, const bp_sparse *list, size_t place,
+                        size_t places, const size_t *at, size_t n, size_t step)
 {
-    for (size_t first = 0, left = bp_ceil_div(n, BP_SPARSE_VECS), m; left > 0; --left, first += m) {
-        m = bp_ceil_div(n - first, left);
-        sparse_rows_of[m - 1](c, (const real *)w + first * BP_VL, line_of(list, place, places),
-                              at + first, step, n * BP_VL);
+    const sparse_line s = line_of(list, place, places);
+    real *c = c_;
+    for (size_t p = 0; p < places; ++p, c += step) {
+        const real *w = w_;
+        const size_t *to = at;
+        if (s.counts[p] == 0) continue;
+        for (size_t left = bp_ceil_div(n, BP_SPARSE_VECS), rest = n; left > 0; --left) {
+            const size_t m = bp_ceil_div(rest, left);
+            sparse_rows_of[m - 1](c, w, s.columns + p * s.room, s.values + p * s.room, s.counts[p],
+                                  to, n * BP_VL);
+            w += m * BP_VL;
+            to += m;
+            rest -= m;
+        }
     }
 }
 
-static void sparse_block(void *g, const void *x, const bp_sparse *list, size_t place, size_t places,
-                         const size_t *at, size_t n, size_t step)
+static void sparse_block(void *g_, const void *x, const bp_sparse *list, size_t place,
+                         size_t places, const size_t *at, size_t n, size_t step)
 {
-    for (size_t first = 0, left = bp_ceil_div(n, BP_SPARSE_VECS), m; left > 0; --left, first += m) {
-        m = bp_ceil_div(n - first, left);
-        sparse_block_of[m - 1]((real *)g + first * BP_VL, x, line_of(list, place, places),
-                               at + first, step, n * BP_VL);
+    const sparse_line s = line_of(list, place, places);
+    const size_t row = n * BP_VL;
+    real *g = g_;
+    for (size_t left = bp_ceil_div(n, BP_SPARSE_VECS); left > 0; --left) {
+        const size_t m = bp_ceil_div(n, left);
+        sparse_block_of[m - 1](g, x, s, at, step, row);
+        g += m * BP_VL;
+        at += m;
+        n -= m;
     }
 }
 

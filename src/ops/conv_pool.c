@@ -352,15 +352,20 @@ void bp_conv_pool_backward(const bp_step *step, const bp_pass *pass, size_t row0
         const size_t shard = l.row / BP_SHARD_ROWS, at = shard * (node->in + 1);
         const bool starts = l.row % BP_SHARD_ROWS == 0;
         const bool ends = l.row + 1 == row0 + rows || (l.row + 1) % BP_SHARD_ROWS == 0;
-        if (trains)
-            x = lanes_of(&w, bp_conv_open_images(&w, pass->m[place->x[0]], l.row, 1, 0),
-                         bp_conv_room(&w, l.at.read_at));
+        if (trains) {
+            const bp_images seen = bp_conv_open_images(&w, pass->m[place->x[0]], l.row, 1, 0);
+            if (l.row == row0) x = lanes_of(&w, seen, bp_conv_room(&w, l.at.read_at));
+            x.images = seen;
+        }
         if (trains && starts && !dense)
             memset(bp_conv_room(&w, l.at.g), 0, node->out * x.n * k->vl * k->size);
         if (wants) {
-            dx = lanes_of(&w, open_dx(&w, &l.at, pass->m[step->out], l.row, add),
-                          bp_conv_room(&w, l.at.write_at));
-            if (l.row == row0) turn(&w, &l.at, &dx);
+            const bp_images to = open_dx(&w, &l.at, pass->m[step->out], l.row, add);
+            if (l.row == row0) {
+                dx = lanes_of(&w, to, bp_conv_room(&w, l.at.write_at));
+                turn(&w, &l.at, &dx);
+            }
+            dx.images = to;
         }
         for (l.line = 0; l.line < l.at.pool.out_height; ++l.line) {
             const bool first = starts && l.line == 0;
