@@ -106,13 +106,17 @@ def check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
     """Raise a ValueError that names the first element not finite in the network's dtype."""
     if array.dtype.kind != "f" or len(array) == 0:
         return
-    row = _core.find_bad_row(array, itemsize)
-    if row == len(array):
+    flat = array if array.ndim <= 2 else array.reshape(len(array), -1)
+    row = _core.find_bad_row(flat, itemsize)
+    if row == len(flat):
         return
-    values = np.atleast_1d(array[row])
+    values = np.atleast_1d(flat[row])
     limit = np.finfo(np.float32 if itemsize == 4 else np.float64).max
     column = int(np.argmax(~(np.abs(values) <= limit)))
     place = f"row {row}" + (f", column {column}" if array.ndim == 2 else "")
+    if array.ndim > 2:
+        index = np.unravel_index(row * flat.shape[1] + column, array.shape)
+        place = f"({', '.join(map(str, index))})"
     raise ValueError(f"{name} must be finite, got {values[column]} at {place}")
 
 

@@ -53,13 +53,13 @@ def copy_weights(net: Network, given: Arrays, strict: bool) -> Matches:
                 found.missing_keys.append(name)
             continue
         key = sources[name]
-        array = as_array(f"src[{key!r}]", given[key])
+        source = array = as_array(f"src[{key!r}]", given[key])
         if key != name and name.endswith(".kernel"):
-            array = _of_torch(array)
+            array = _of_torch(source)
         if array.shape != view.shape:
             found.mismatched.append(f"{name}: {array.shape} for {view.shape}")
             continue
-        check_finite(f"src[{key!r}]", array, net.dtype.itemsize)
+        check_finite(f"src[{key!r}]", source, net.dtype.itemsize)
         if name.endswith(".running_variance") and array.min() < 0:
             raise ValueError(f"src[{key!r}] must not be negative, got {array.min()}")
         found.matched.append(name)

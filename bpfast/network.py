@@ -453,6 +453,8 @@ class Network:
             Names as in `params`, and in `buffers` for running statistics, which may be missing.
             PyTorch's are taken too: ``name.weight`` (out, in) or (out, in / groups, height, width)
             is transposed, of a normalisation it is gamma; ``running_var`` the running variance.
+            Behind ``Flatten`` the rows of a kernel are in the order height, width, channels; in
+            PyTorch channels come first.
         strict : bool, default True
             Raise unless every name and shape matches; False copies what does.
 

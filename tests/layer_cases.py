@@ -101,24 +101,46 @@ CASES = {
     "rmsnorm": Case((5,), lambda: [bp.RMSNorm()]),
     "rmsnorm wide": Case((3,), lambda: [bp.Dense(70), bp.RMSNorm(), bp.Dense(2)]),
     "conv2d": Case((6, 5, 2), lambda: [bp.Conv2D(3, 3, "tanh"), bp.Flatten(), bp.Dense(2)]),
-    "conv2d alone": Case((5, 4, 1), lambda: [bp.Conv2D(2, (3, 2))]),
-    "conv2d of one position": Case((1, 1, 5), lambda: [bp.Conv2D(4, 1, "tanh")]),
-    "conv2d same": Case((5, 6, 2), lambda: [bp.Conv2D(3, 4, padding="same", strides=2)]),
-    "conv2d stride": Case((7, 6, 3), lambda: [bp.Conv2D(4, 3, "tanh", strides=(2, 3))]),
-    "conv2d dilated": Case((7, 8, 2), lambda: [bp.Conv2D(3, (3, 2), dilation=(2, 3), padding=2)]),
-    "conv2d groups": Case((5, 4, 6), lambda: [bp.Conv2D(9, 3, "tanh", groups=3, padding=1)]),
-    "conv2d depthwise": Case((5, 4, 6), lambda: [bp.Conv2D(6, 3, groups=6, padding="same")]),
-    "conv2d depthwise, two each": Case((5, 4, 3), lambda: [bp.Conv2D(6, 3, groups=3)]),
-    "conv2d wide": Case((4, 4, 5), lambda: [bp.Conv2D(70, 3, "tanh", padding="same")]),
-    "conv2d no bias": Case((5, 5, 2), lambda: [bp.Conv2D(3, 3, use_bias=False)]),
+    "conv2d alone": Case((5, 4, 1), lambda: [bp.Conv2D(2, (3, 2)), bp.Flatten()]),
+    "conv2d of one position": Case((1, 1, 5), lambda: [bp.Conv2D(4, 1, "tanh"), bp.Flatten()]),
+    "conv2d same": Case(
+        (5, 6, 2), lambda: [bp.Conv2D(3, 4, padding="same", strides=2), bp.Flatten()]
+    ),
+    "conv2d stride": Case(
+        (7, 6, 3), lambda: [bp.Conv2D(4, 3, "tanh", strides=(2, 3)), bp.Flatten()]
+    ),
+    "conv2d dilated": Case(
+        (7, 8, 2), lambda: [bp.Conv2D(3, (3, 2), dilation=(2, 3), padding=2), bp.Flatten()]
+    ),
+    "conv2d groups": Case(
+        (5, 4, 6), lambda: [bp.Conv2D(9, 3, "tanh", groups=3, padding=1), bp.Flatten()]
+    ),
+    "conv2d depthwise": Case(
+        (5, 4, 6), lambda: [bp.Conv2D(6, 3, groups=6, padding="same"), bp.Flatten()]
+    ),
+    "conv2d depthwise, two each": Case(
+        (5, 4, 3), lambda: [bp.Conv2D(6, 3, groups=3), bp.Flatten()]
+    ),
+    "conv2d wide": Case(
+        (4, 4, 5), lambda: [bp.Conv2D(70, 3, "tanh", padding="same"), bp.Flatten()]
+    ),
+    "conv2d no bias": Case((5, 5, 2), lambda: [bp.Conv2D(3, 3, use_bias=False), bp.Flatten()]),
     "conv1d": Case((9, 3), lambda: [bp.Conv1D(4, 3, "tanh", strides=2, padding=1), bp.Flatten()]),
-    "conv1d dilated": Case((9, 4), lambda: [bp.Conv1D(4, 2, dilation=3, groups=2)]),
-    "maxpool2d": Case((6, 7, 3), lambda: [bp.Conv2D(4, 2, "tanh"), bp.MaxPool2D(2)]),
-    "maxpool2d overlapping": Case((6, 7, 3), lambda: [bp.MaxPool2D(3, strides=(1, 2))]),
-    "maxpool2d same": Case((5, 6, 2), lambda: [bp.MaxPool2D((3, 2), strides=2, padding="same")]),
-    "avgpool2d": Case((6, 7, 3), lambda: [bp.Conv2D(4, 2, "tanh"), bp.AvgPool2D(2)]),
-    "avgpool2d same": Case((5, 6, 2), lambda: [bp.AvgPool2D((3, 2), strides=2, padding="same")]),
-    "maxpool1d": Case((8, 3), lambda: [bp.MaxPool1D(3, strides=2)]),
+    "conv1d dilated": Case((9, 4), lambda: [bp.Conv1D(4, 2, dilation=3, groups=2), bp.Flatten()]),
+    "maxpool2d": Case((6, 7, 3), lambda: [bp.Conv2D(4, 2, "tanh"), bp.MaxPool2D(2), bp.Flatten()]),
+    "maxpool2d overlapping": Case(
+        (6, 7, 3), lambda: [bp.MaxPool2D(3, strides=(1, 2)), bp.Flatten(), bp.Dense(2)]
+    ),
+    "maxpool2d same": Case(
+        (5, 6, 2),
+        lambda: [bp.MaxPool2D((3, 2), strides=2, padding="same"), bp.Flatten(), bp.Dense(2)],
+    ),
+    "avgpool2d": Case((6, 7, 3), lambda: [bp.Conv2D(4, 2, "tanh"), bp.AvgPool2D(2), bp.Flatten()]),
+    "avgpool2d same": Case(
+        (5, 6, 2),
+        lambda: [bp.AvgPool2D((3, 2), strides=2, padding="same"), bp.Flatten(), bp.Dense(2)],
+    ),
+    "maxpool1d": Case((8, 3), lambda: [bp.MaxPool1D(3, strides=2), bp.Flatten(), bp.Dense(2)]),
     "avgpool1d": Case((8, 3), lambda: [bp.AvgPool1D(2), bp.Flatten(), bp.Dense(2)]),
     "global pool": Case((4, 3, 5), lambda: [bp.GlobalAvgPool(), bp.Dense(2)]),
     "reshape": Case((12,), lambda: [bp.Reshape((2, 3, 2)), bp.Conv2D(2, 2), bp.Flatten()]),
@@ -129,13 +151,17 @@ CASES = {
     "residual at last": Case((5,), lambda: [bp.Dense(4), bp.Residual([bp.Dense(4, "tanh")])]),
     "residual of conv": Case(
         (5, 4, 2),
-        lambda: [bp.Residual([bp.Conv2D(3, 3, "tanh", padding="same")], activation="tanh")],
+        lambda: [
+            bp.Residual([bp.Conv2D(3, 3, "tanh", padding="same")], activation="tanh"),
+            bp.Flatten(),
+        ],
     ),
     "concatenate": Case((5,), lambda: [bp.Concatenate([[bp.Dense(3, "tanh")], []]), bp.Dense(2)]),
     "concatenate of conv": Case(
         (5, 4, 2),
         lambda: [
-            bp.Concatenate([[bp.Conv2D(3, 3, padding="same")], [bp.Conv2D(2, 1, "tanh")], []])
+            bp.Concatenate([[bp.Conv2D(3, 3, padding="same")], [bp.Conv2D(2, 1, "tanh")], []]),
+            bp.Flatten(),
         ],
     ),
     "siamese distance": Case(

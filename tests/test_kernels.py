@@ -39,7 +39,9 @@ def test_kernels(native_programs: Path, row: str, seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.long] * (row == "avx512")) for row in ROWS]
+)
 def test_kernels_sanitized(sanitized_kernel_check: Path, row: str, seed: int) -> None:
     """The same, with every undefined operation an error."""
     c_programs.check_row(sanitized_kernel_check, row, seed)

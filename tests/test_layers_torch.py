@@ -55,10 +55,27 @@ def kernel_back(w: torch.Tensor) -> np.ndarray:
     return w.grad.numpy().transpose((*range(2, w.ndim), 1, 0))
 
 
+def leaf(net: bp.Network, name: str) -> torch.Tensor:
+    w = net.params[name]
+    return kernel(w) if name.endswith(".kernel") else torch.tensor(w.copy(), requires_grad=True)
+
+
 def same(a: np.ndarray, b: np.ndarray) -> None:
     """Whether all elements are equal to TOLERANCE of the largest."""
     b = np.asarray(b)
     np.testing.assert_allclose(a.reshape(b.shape), b, rtol=0, atol=TOLERANCE * np.abs(b).max())
+
+
+def as_network(layer: bp.Layer, shape: tuple[int, ...], seed: int) -> bp.Network:
+    """A network of one layer: its values as vectors, through a norm that changes nothing.
+
+    That norm, since a network must have parameters, is frozen as it begins: (x - 0) / sqrt(1 + 0).
+    """
+    end = bp.BatchNorm(epsilon=1e-300, center=False)
+    end.trainable = False
+    net = double_net([layer, bp.Flatten(), end], shape, seed)
+    net.params["2.gamma"][:] = 1.0
+    return net
 
 
 def both_ways(net: bp.Network, X: np.ndarray, rng: np.random.Generator, function) -> torch.Tensor:
@@ -84,8 +101,8 @@ SHAPES = [(5,), (33,), (70,), (7, 5), (5, 3, 4), (4, 4, 33)]
 def test_batchnorm(shape, rows, rng, seed):
     if rows == 1 and len(shape) == 1:
         pytest.skip("PyTorch refuses a channel of one value")
-    net = double_net([bp.BatchNorm()], shape, seed)
-    gamma, beta = (torch.tensor(p.copy(), requires_grad=True) for p in net.params.values())
+    net = as_network(bp.BatchNorm(), shape, seed)
+    gamma, beta = (leaf(net, name) for name in ("0.gamma", "0.beta"))
     X = rng.normal(1.0, 2.0, size=(rows, *shape))
     both_ways(net, X, rng, lambda x: F.batch_norm(x, None, None, gamma, beta, True))
     same(net.grads["0.gamma"], gamma.grad)
@@ -96,7 +113,7 @@ def test_batchnorm(shape, rows, rng, seed):
 @pytest.mark.parametrize("momentum", [0.1, 0.7])
 def test_running_statistics(shape, momentum, rng, seed):
     """After each of several batches of training, and inference by them."""
-    net = double_net([bp.BatchNorm(momentum, epsilon=1e-3)], shape, seed)
+    net = as_network(bp.BatchNorm(momentum, epsilon=1e-3), shape, seed)
     kind = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d}[len(shape)]
     peer = kind(shape[-1], eps=1e-3, momentum=momentum, dtype=torch.float64)
     with torch.no_grad():
@@ -115,8 +132,8 @@ def test_running_statistics(shape, momentum, rng, seed):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("rows", ROWS)
 def test_layernorm(shape, rows, rng, seed):
-    net = double_net([bp.LayerNorm()], shape, seed)
-    gamma, beta = (torch.tensor(p.copy(), requires_grad=True) for p in net.params.values())
+    net = as_network(bp.LayerNorm(), shape, seed)
+    gamma, beta = (leaf(net, name) for name in ("0.gamma", "0.beta"))
     X = rng.normal(1.0, 2.0, size=(rows, *shape))
     both_ways(net, X, rng, lambda x: last(F.layer_norm, x, shape[-1:], gamma, beta))
     same(net.grads["0.gamma"], gamma.grad)
@@ -126,8 +143,8 @@ def test_layernorm(shape, rows, rng, seed):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("rows", ROWS)
 def test_rmsnorm(shape, rows, rng, seed):
-    net = double_net([bp.RMSNorm(1e-4)], shape, seed)
-    (gamma,) = (torch.tensor(p.copy(), requires_grad=True) for p in net.params.values())
+    net = as_network(bp.RMSNorm(1e-4), shape, seed)
+    gamma = leaf(net, "0.gamma")
     X = rng.normal(1.0, 2.0, size=(rows, *shape))
     both_ways(net, X, rng, lambda x: last(F.rms_norm, x, shape[-1:], gamma, 1e-4))
     same(net.grads["0.gamma"], gamma.grad)
@@ -142,7 +159,7 @@ def last(function, x: torch.Tensor, *arguments: object) -> torch.Tensor:
 
 
 def check_conv(layer, shape: tuple[int, ...], rows: int, rng, seed: int) -> None:
-    net = double_net([layer], shape, seed)
+    net = as_network(layer, shape, seed)
     w, b = kernel(net.params["0.kernel"]), torch.tensor(net.params["0.bias"], requires_grad=True)
     axes = len(shape) - 1
     each = [v if isinstance(v, tuple) else (v,) * axes for v in (layer.strides, layer.dilation)]
@@ -214,7 +231,7 @@ def test_conv1d(window, padding, rng, seed):
 
 def check_pool(layer, shape: tuple[int, ...], rows: int, rng, seed: int) -> None:
     """ "same" pads with what is absent: -inf for the largest, nothing for the mean."""
-    net = double_net([layer], shape, seed)
+    net = as_network(layer, shape, seed)
     axes = len(shape) - 1
     found = layer.pool_size, layer.pool_size if layer.strides is None else layer.strides
     pool, strides = (v if isinstance(v, tuple) else (v,) * axes for v in found)
@@ -256,22 +273,17 @@ def test_pool1d(kind, padding, rng, seed):
 @pytest.mark.parametrize("rows", ROWS)
 def test_pool_takes_the_first_of_equals(rows, rng, seed):
     """After relu whole windows are 0: the gradient goes where PyTorch's goes."""
-    net = double_net([bp.MaxPool2D(2)], (6, 6, 5), seed)
+    net = as_network(bp.MaxPool2D(2), (6, 6, 5), seed)
     X = rng.integers(-2, 2, size=(rows, 6, 6, 5)).clip(0).astype(float)
     both_ways(net, X, rng, lambda x: F.max_pool2d(x, 2))
 
 
 def test_global_pool(rng, seed):
-    net = double_net([bp.GlobalAvgPool()], (5, 3, 7), seed)
+    net = as_network(bp.GlobalAvgPool(), (5, 3, 7), seed)
     both_ways(net, rng.normal(size=(9, 5, 3, 7)), rng, lambda x: x.mean(dim=(2, 3)))
 
 
 # ---- whole networks -----------------------------------------------------------------------------
-
-
-def leaf(net: bp.Network, name: str) -> torch.Tensor:
-    w = net.params[name]
-    return kernel(w) if name.endswith(".kernel") else torch.tensor(w.copy(), requires_grad=True)
 
 
 class Peer:

@@ -185,7 +185,8 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         "--hidden",
         metavar="N,N",
         type=_hidden,
-        help="units of each hidden layer, or channels of each convolution, or none (default: "
+        help="units of each hidden layer, of cnn channels of each convolution and units of a dense "
+        "layer, or none (default: "
         f"{'; '.join(f'{name} ' + ','.join(map(str, r.hidden)) for name, r in RECIPES.items())})",
     )
     parser.add_argument(
@@ -209,7 +210,7 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         "--lr",
         metavar="RATE",
         type=POSITIVE,
-        help="first learning rate; it falls to 0 along a cosine (default: the optimizer's; with "
+        help="highest learning rate; it falls to 0 along a cosine (default: the optimizer's; with "
         f"adam {', '.join(f'{name} {r.lr:g}' for name, r in RECIPES.items() if r.lr)})",
     )
     parser.add_argument(

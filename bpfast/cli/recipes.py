@@ -12,6 +12,8 @@ import bpfast as bp
 if TYPE_CHECKING:
     from bpfast.layers import Layer
 
+LARGE_SIDE: Final = 10  # pixels from which convolutions may leave a border out
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -19,30 +21,33 @@ class Recipe:
 
     Attributes
     ----------
-    layers : callable ``(hidden, dropout, penalty) -> list of Layer``
+    layers : callable ``(inputs, hidden, dropout, penalty) -> list of Layer``
         All but what is done to the inputs and the last layer.
     hidden : tuple of int
-        Units, channels or blocks, as `layers` reads them.
+        Units, or channels and at last units, as `layers` reads them.
     epochs, batch_size : (int, int)
         With few training rows, and with many.
     dropout : float
         For classes; quantities get half.
     lr : float
-        First learning rate; 0 for the optimizer's own.
+        Highest learning rate; 0 for the optimizer's own.
     images : bool
         Whether it reads rows as square images of one channel.
+    schedule : callable ``epochs -> Schedule``
+        How the rate comes to 0.
     """
 
-    layers: Callable[[Sequence[int], float, bp.L2 | None], list[Layer]]
+    layers: Callable[[int, Sequence[int], float, bp.L2 | None], list[Layer]]
     hidden: tuple[int, ...]
     epochs: tuple[int, int]
     batch_size: tuple[int, int]
     dropout: float
     lr: float = 0.0
     images: bool = False
+    schedule: Callable[[int], bp.schedules.Schedule] = bp.schedules.Cosine
 
 
-def _mlp(hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[Layer]:
+def _mlp(inputs: int, hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[Layer]:
     """Return dense layers with relu."""
     layers: list[Layer] = []
     for units in hidden:
@@ -51,34 +56,50 @@ def _mlp(hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[L
     return layers
 
 
-def _resmlp(hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[Layer]:
-    """Return residual blocks of the kind of He et al. 2016: normalisation and relu come first."""
-    layers: list[Layer] = []
+def _resmlp(
+    inputs: int, hidden: Sequence[int], dropout: float, penalty: bp.L2 | None
+) -> list[Layer]:
+    """Return residual blocks of the kind of He et al. 2016: normalisation and relu come first.
+
+    A third of the dropout is the inputs' share.
+    """
+    layers = _dropout(dropout / 3)
     for i, units in enumerate(hidden):
         dense = bp.Dense(units, weight_init="he_normal", weight_regularizer=penalty)
-        before = [bp.BatchNorm(), bp.Activation("relu"), *_dropout(dropout)] if i else []
-        layers.append(bp.Residual([*before, dense]) if i else dense)
-    return [*layers, bp.BatchNorm(), bp.Activation("relu"), *_dropout(dropout)]
+        layers.append(bp.Residual([*_normed(dropout), dense]) if i else dense)
+    return [*layers, *_normed(dropout)] if hidden else []
 
 
-def _cnn(hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[Layer]:
-    """Return stages of a convolution 3 x 3, normalisation, relu and a maximum over 2 x 2."""
+def _cnn(inputs: int, hidden: Sequence[int], dropout: float, penalty: bp.L2 | None) -> list[Layer]:
+    """Return stages of a convolution 3 x 3, a maximum over 2 x 2, normalisation and relu.
+
+    The last of `hidden` are the units of a dense layer. The maximum comes before the normalisation,
+    which then has a quarter of the values to see. Images of less than ten pixels keep their border.
+    """
     layers: list[Layer] = []
-    for channels in hidden:
-        layers += [
-            bp.Conv2D(
-                channels,
-                3,
-                padding="same",
-                use_bias=False,
-                weight_init="he_normal",
-                weight_regularizer=penalty,
-            ),
-            bp.BatchNorm(),
-            bp.Activation("relu"),
-            bp.MaxPool2D(2),
-        ]
-    return [*layers, bp.Flatten(), *_dropout(dropout)]
+    side = image_shape(inputs)[0]
+    for channels in hidden[:-1]:
+        valid = side >= LARGE_SIDE
+        conv = bp.Conv2D(
+            channels,
+            3,
+            padding="valid" if valid else "same",
+            use_bias=False,
+            weight_init="he_normal",
+            weight_regularizer=penalty,
+        )
+        layers += [conv, bp.MaxPool2D(2), bp.BatchNorm(), bp.Activation("relu")]
+        side = (side - 2 * valid) // 2
+    layers += [bp.Flatten(), *(_dropout(dropout) if layers else [])]
+    for units in hidden[-1:]:
+        dense = bp.Dense(units, use_bias=False, weight_init="he_normal", weight_regularizer=penalty)
+        layers += [dense, *_normed(dropout)]
+    return layers
+
+
+def _normed(dropout: float) -> list[Layer]:
+    """Return what comes before or behind a linear layer with normalisation."""
+    return [bp.BatchNorm(), bp.Activation("relu"), *_dropout(dropout)]
 
 
 def _dropout(rate: float) -> list[Layer]:
@@ -89,8 +110,16 @@ def _dropout(rate: float) -> list[Layer]:
 #: By the name that ``--model`` takes.
 RECIPES: Final = {
     "mlp": Recipe(_mlp, (256, 128), (40, 15), (32, 128), 0.2),
-    "cnn": Recipe(_cnn, (32, 64), (40, 12), (32, 128), 0.4, 3e-3, images=True),
-    "resmlp": Recipe(_resmlp, (256, 256, 256), (40, 20), (32, 128), 0.3, 2e-3),
+    "cnn": Recipe(_cnn, (32, 64, 56), (40, 12), (32, 128), 0.3, 4e-3, True, bp.schedules.OneCycle),
+    "resmlp": Recipe(
+        _resmlp,
+        (256, 256, 256),
+        (40, 15),
+        (32, 256),
+        0.3,
+        4e-3,
+        schedule=bp.schedules.OneCycle,
+    ),
 }
 
 

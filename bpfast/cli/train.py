@@ -35,7 +35,7 @@ class Settings:
     """What shapes a network and its training; a model file keeps it.
 
     The defaults are one recipe for each model, for images of 8 x 8 and 28 x 28 pixels and for
-    tables: a little dropout, Adam with a rate annealed to 0, which makes the last epoch as good as
+    tables: some dropout, Adam with a rate that ends at 0, which makes the last epoch as good as
     the best one, so that no validation row decides anything. Quantities get less dropout: between
     none, best on exact functions, and what noisy measurements would like. `fill` sets what depends
     on the model and the data.
@@ -152,7 +152,7 @@ def build(data: Data, settings: Settings, seed: int, threads: int | None) -> Net
     outputs = 1 if data.regression else len(data.classes)
     penalty = bp.L2(settings.l2) if settings.l2 else None
     layers: list[Layer] = [bp.Standardize()] if settings.scale == "standard" else []
-    layers += recipe.layers(settings.hidden or (), settings.dropout or 0.0, penalty)
+    layers += recipe.layers(inputs, settings.hidden or (), settings.dropout or 0.0, penalty)
     layers.append(bp.Dense(outputs, weight_regularizer=penalty))
     shape = image_shape(inputs) if recipe.images else inputs
     return bp.Network(layers, input_shape=shape, rng=seed, n_threads=threads)
@@ -167,6 +167,7 @@ def fit(
     rows, losses included; afterwards the last layer is rescaled, so that the model's output is in
     the target's own units wherever it is used.
     """
+    recipe = RECIPES[settings.model]
     mean = float(data.train.y.mean()) if data.regression else 0.0
     deviation = float(data.train.y.std()) or 1.0 if data.regression else 1.0
 
@@ -184,7 +185,7 @@ def fit(
         batch_size=settings.batch_size,
         validation_data=(data.validation.X, targets(data.validation, "the validation rows")),
         metrics=metrics_of(data),
-        schedule=None if settings.full_batch else bp.schedules.Cosine(settings.epochs),
+        schedule=None if settings.full_batch else recipe.schedule(settings.epochs),
         callbacks=callbacks,
     )
     if data.regression:

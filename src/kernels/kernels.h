@@ -279,7 +279,7 @@ typedef struct bp_kernels {
     /* sums[2s] = factor * sum of dy (x - mean), sums[2s + 1] = sum of dy; mean, factor: [NR] */
     void (*col_slopes)(void *sums, const void *dy, const void *x, const void *mean,
                        const void *factor, size_t m, size_t shard);
-    /* out[n] = sums of a[m][n] in order of rows; n a multiple of 4 */
+    /* out[n] = sums of a[m][n] in order of rows; n a multiple of NR */
     void (*add_rows)(double *out, const void *a, size_t m, size_t n);
     /* y = (x - center) scale + shift of [m][NR]; in place. [NR]: center, shift are 0 where NULL */
     void (*norm_columns)(void *y, const void *x, const void *center, const void *scale,

@@ -114,7 +114,7 @@ static void col_slopes(void *sums_, const void *dy_, const void *x_, const void 
 }
 
 /* Columns whose sums in double are made together, in registers. */
-enum { BP_MERGED = 4 };
+enum { BP_MERGED = BP_NR < 16 ? BP_NR : 16 };
 
 static void add_rows(double *out, const void *a_, size_t m, size_t n)
 {

@@ -17,52 +17,64 @@ static const char *shape_text(bp_shape s, char text[48])
     return text;
 }
 
+/* What a step does to the gradient or the input beside its shapes, or "". */
+static const char *note_text(const bp_step *step, const bp_needs *needs, bool backward)
+{
+    if (step->run == bp_move_spread) return "to panels";
+    if (step->run == bp_move_copy) return "copied, since it is read again";
+    if (step->run == bp_move_add) return "added up";
+    if (step->run == needs->collect || step->run == needs->collect_back)
+        return "statistics, then all threads meet";
+    if (backward && step->out == BP_NONE) return "no gradient to the input";
+    return step->node->activation != BP_ACT_identity
+               ? bpfast_activation_name(step->node->activation)
+               : "";
+}
+
 static void step_text(const bp_plan *plan, size_t index, char *text, size_t size)
 {
     const bp_step *step = &plan->steps[index];
     const bp_node *node = step->node;
-    const bool backward = index >= plan->n_forward, own = step->run != bp_move_spread &&
-                                                          step->run != bp_move_copy &&
-                                                          step->run != bp_move_add;
-    const bp_shape x = own ? node->from[step->which] : step->shape;
-    const bp_shape y = own && step->out != BP_NONE ? bp_node_gives(node) : x;
-    const bool product = own && node->op->needs(node).multiplies;
-    const char *activation = product || node->activation != BP_ACT_identity
-                                 ? bpfast_activation_name(node->activation)
-                                 : "";
-    const char *moved = step->run == bp_move_spread ? "to panels"
-                        : step->run == bp_move_copy ? "copied, since it is read again"
-                        : step->run == bp_move_add  ? "added up"
-                                                    : activation;
-    const char *meets = step->flags & BP_WAITS ? ", after all threads met" : "";
-    const char *passes =
-        backward && own && product && step->out == BP_NONE ? ", no gradient to the inputs" : "";
-    char a[48], b[48], pools[64] = "";
-    if (own && node->pool)
+    const bp_needs needs = node->op->needs(node);
+    const bool backward = index >= plan->n_forward;
+    const bool moves = step->run == bp_move_spread || step->run == bp_move_copy ||
+                       step->run == bp_move_add;
+    const bp_shape here = moves ? step->shape : bp_node_gives(node);
+    const bp_shape there = moves ? step->shape : node->from[step->which];
+    const char *note = note_text(step, &needs, backward);
+    const char *kind = step->run == bp_move_spread ? "input"
+                       : moves                     ? "gradient"
+                                                   : node->op->name;
+    char a[48], b[48], way[112], pools[64] = "";
+    if (node->pool && !moves)
         snprintf(pools, sizeof pools, ", with the max pooling of layer %zu", node->pool->index);
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  rows x %s -> %s  %s%s%s%s",
-             step->what[0] == 's' && own ? step->what
-             : backward                  ? "backward"
-                                         : "forward",
-             own ? node->op->name : "gradient", node->index, shape_text(backward ? y : x, a),
-             shape_text(backward ? x : y, b), moved, pools, meets, passes);
+    shape_text(backward || moves ? here : there, a);
+    shape_text(backward ? there : here, b);
+    if (moves || step->out == BP_NONE)
+        snprintf(way, sizeof way, "rows x %s", a);
+    else
+        snprintf(way, sizeof way, "rows x %s -> %s", a, b);
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s%s", backward ? "backward" : "forward",
+             kind, node->index, way, *note ? "  " : "", note, pools);
 }
 
 static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer, char *text,
                         size_t size)
 {
     const bp_node *node = &net->nodes[layer];
+    const size_t in = bp_owns_kernel(node) ? node->in : 1;
     size_t items = 0, uses = 1;
     char more[40] = "";
     for (size_t i = 0; i < plan->n_items; ++i) items += plan->items[i].node == layer;
     for (const bp_node *use = node; use->next_use; use = &net->nodes[use->next_use]) ++uses;
     if (uses > 1 && bp_owns_kernel(node)) snprintf(more, sizeof more, "sum of %zu uses, ", uses);
     const bool sweep = net->has_optimizer && net->optimizer.clip_norm > 0;
-    snprintf(
-        text, size, "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu items of %zu x %zu, %s%s",
-        "update", node->op->name, layer, bp_owns_kernel(node) ? node->in : 1, node->out, items,
-        net->k->nr, net->k->nr, more,
-        sweep ? "gradients stored, norm, then swept" : "each tile to the optimizer while in cache");
+    snprintf(text, size,
+             "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s of %zu x %zu, %s%s",
+             "update", node->op->name, layer, in, node->out, items, items == 1 ? "" : "s",
+             bp_min(in, net->k->nr), net->k->nr, more,
+             sweep ? "gradients stored, norm, then swept"
+                   : "each tile to the optimizer while in cache");
 }
 
 static bool has_items(const bp_plan *plan, size_t layer)

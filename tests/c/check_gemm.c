@@ -20,11 +20,6 @@ static bool is_corner(size_t k, size_t nr)
     return k < 3 || k % nr < 2 || k % nr == nr - 1 || k == 2 * nr + 3 || k == 9;
 }
 
-static void fill_nan(real *x, size_t n)
-{
-    for (size_t i = 0; i < n; ++i) x[i] = (real)NAN;
-}
-
 /* c0[rows][NR]: what c held. Only lanes of vectors that hold a wanted column may have changed. */
 static void compare(const subject *s, const real *got, const real *c0, size_t rows, size_t n,
                     bool relu)
@@ -51,7 +46,7 @@ static real *place_panels(size_t nr, size_t m, size_t k, size_t stride)
 {
     const size_t panels = bp_ceil_div(k, nr), size = panels ? (panels - 1) * stride + m * nr : 0;
     real *to = reals(A_ROOM, size, 0);
-    fill_nan(to, size);
+    set_all(to, size, (real)NAN);
     for (size_t i = 0; i < m; ++i)
         for (size_t p = 0; p < k; ++p) to[p / nr * stride + i * nr + p % nr] = a[i * MOST_K + p];
     return to;
@@ -76,7 +71,7 @@ static void rows_case(const subject *s, kind what, size_t k, bp_start start)
     if (start == BP_FROM_C)
         fill(before, most * nr, what);
     else
-        fill_nan(before, most * nr);
+        set_all(before, most * nr, (real)NAN);
     for (size_t i = 0; i < most; ++i) {
         for (size_t j = 0; j < nr; ++j) {
             real acc = start == BP_FROM_C      ? before[i * nr + j]
@@ -112,7 +107,7 @@ static void block_case(const subject *s, kind what, size_t m, bp_start start)
     if (start == BP_FROM_C)
         fill(c, nr * nr, what);
     else
-        fill_nan(c, nr * nr);
+        set_all(c, nr * nr, (real)NAN);
     for (size_t i = 0; i < nr; ++i) {
         for (size_t j = 0; j < nr; ++j) {
             real acc = start == BP_FROM_C ? c[i * nr + j] : 0;
@@ -157,7 +152,7 @@ static void few_case(const subject *s, kind what, size_t k, size_t n, bool with_
         real *y = reals(C_ROOM, size, slack);
         bool ok = true;
         BEGIN(what, m, k, n, with_bias);
-        fill_nan(y, size);
+        set_all(y, size, (real)NAN);
         s->k->gemm_few(y, x, w_in, with_bias ? bias_in : NULL, m, k, n, stride, stride);
         for (size_t i = 0; i < m; ++i)
             for (size_t j = 0; j < n; ++j)
@@ -179,7 +174,7 @@ static void outer_case(const subject *s, kind what, size_t m, size_t n, bp_start
     fill(a, m * nr, what);
     fill(dz, m * n, what);
     fill(before, nr * n, what);
-    if (start == BP_FROM_ZERO) fill_nan(before, nr * n);
+    if (start == BP_FROM_ZERO) set_all(before, nr * n, (real)NAN);
     for (size_t i = 0; i < nr; ++i) {
         for (size_t j = 0; j < n; ++j) {
             real acc = start == BP_FROM_C ? before[i * n + j] : 0;
@@ -188,7 +183,7 @@ static void outer_case(const subject *s, kind what, size_t m, size_t n, bp_start
         }
     }
     real *panels_in = reals(B_ROOM, panels && m ? (panels - 1) * stride + m * nr : 0, 0);
-    fill_nan(panels_in, panels && m ? (panels - 1) * stride + m * nr : 0);
+    set_all(panels_in, panels && m ? (panels - 1) * stride + m * nr : 0, (real)NAN);
     for (size_t p = 0; p < m; ++p)
         for (size_t j = 0; j < n; ++j) panels_in[j / nr * stride + p * nr + j % nr] = dz[p * n + j];
     const real *x = reals_copy(A_ROOM, a, m * nr, 0);

@@ -16,14 +16,6 @@ static size_t rows_size(size_t rows, size_t cols, size_t ld)
     return rows && cols ? (rows - 1) * ld + cols : 0;
 }
 
-/* Gaps between panels and between rows keep this value. */
-static const real GAP = -77;
-
-static void set_all(real *x, size_t n, real value)
-{
-    for (size_t i = 0; i < n; ++i) x[i] = value;
-}
-
 static void round_trip(const subject *s, size_t rows, size_t cols, size_t ld, size_t stride)
 {
     const size_t nr = s->k->nr, in = rows_size(rows, cols, ld);

@@ -125,6 +125,14 @@ MAYBE_UNUSED void fill_tame(real *x, size_t n, double low, double high)
                                                    : (real)(low + (high - low) * random_unit());
 }
 
+/* What gaps between panels and between rows hold, and keep. */
+static const real GAP = -77;
+
+MAYBE_UNUSED void set_all(real *x, size_t n, real value)
+{
+    for (size_t i = 0; i < n; ++i) x[i] = value;
+}
+
 /* Bytes of an element of an input array. */
 MAYBE_UNUSED size_t item_size(size_t source)
 {

@@ -5,8 +5,6 @@
 
 enum { X_ROOM, DY_ROOM, OUT_ROOM, PARTIAL_ROOM, GAMMA_ROOM, BETA_ROOM, PAD = 3 };
 
-static const real GAP = -77; /* between panels */
-
 typedef struct {
     size_t m, n, stride; /* elements from panel to panel */
     bool centred, gamma, beta, in_place;

@@ -12,9 +12,13 @@ void digest_begin(const char *dtype, const char *kernel, const char *variant);
 void digest(double result);
 void digest_end(void);
 
-/* The digests of one dtype, and the results at which architectures differ. */
-void digest_kernels_f32(const bp_kernels *k), digest_kernels_f64(const bp_kernels *k);
-void digest_norm_f32(const bp_kernels *k), digest_norm_f64(const bp_kernels *k);
+/* The digests, each in a file of its own that is compiled for both dtypes. */
+#define DIGESTS(X) X(kernels) X(conv) X(norm)
+#define DECLARE(name) \
+    void digest_##name##_f32(const bp_kernels *k), digest_##name##_f64(const bp_kernels *k);
+DIGESTS(DECLARE)
+#undef DECLARE
+/* The results at which architectures differ. */
 void print_exceptions_f32(const bp_kernels *k), print_exceptions_f64(const bp_kernels *k);
 
 #endif

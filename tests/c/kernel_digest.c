@@ -81,11 +81,15 @@ int main(int argc, char **argv)
         only_name = argv[3];
     }
     const bp_fpmode mode = bp_fpmode_enter();
-    (exceptions ? print_exceptions_f32 : digest_kernels_f32)(bp_kernels_get(row, sizeof(float)));
-    (exceptions ? print_exceptions_f64 : digest_kernels_f64)(bp_kernels_get(row, sizeof(double)));
-    if (!exceptions) {
-        digest_norm_f32(bp_kernels_get(row, sizeof(float)));
-        digest_norm_f64(bp_kernels_get(row, sizeof(double)));
+    const bp_kernels *f32 = bp_kernels_get(row, sizeof(float));
+    const bp_kernels *f64 = bp_kernels_get(row, sizeof(double));
+    if (exceptions) {
+        print_exceptions_f32(f32);
+        print_exceptions_f64(f64);
+    } else {
+#define GROUP(name) digest_##name##_f32(f32), digest_##name##_f64(f64);
+        DIGESTS(GROUP)
+#undef GROUP
     }
     bp_fpmode_leave(mode);
     return 0;

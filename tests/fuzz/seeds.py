@@ -59,7 +59,33 @@ def networks() -> dict[str, bp.Network]:
         rng=0,
     )
     composed.fit(X, y, loss="mse", optimizer="sgd", epochs=1, batch_size=4)
-    return {"plain": plain, "fitted": fitted, "stopped": stopped, "composed": composed}
+    norm = bp.BatchNorm(0.2, name="norm")
+    images = bp.Network(
+        [
+            bp.Standardize(),
+            bp.Conv2D(4, (3, 2), "relu", padding="same", strides=(1, 2), groups=2, name="conv"),
+            norm,
+            bp.Residual([bp.Conv2D(4, 3, padding=1, dilation=1, use_bias=False), norm]),
+            bp.MaxPool2D(2, strides=1, padding="same"),
+            bp.AvgPool2D((2, 1)),
+            bp.GaussianNoise(0.1),
+            bp.RMSNorm(),
+            bp.GlobalAvgPool(),
+            bp.LayerNorm(scale=False),
+            bp.Dense(2),
+        ],
+        input_shape=(4, 3, 2),
+        rng=0,
+    )
+    pixels = rng.integers(0, 256, size=(12, 4, 3, 2), dtype=np.uint8)
+    images.fit(pixels, y, loss="mse", optimizer="sgd", epochs=1, batch_size=8)
+    return {
+        "plain": plain,
+        "fitted": fitted,
+        "stopped": stopped,
+        "composed": composed,
+        "images": images,
+    }
 
 
 if __name__ == "__main__":
