@@ -23,7 +23,8 @@ def trained(case: tuple, activation: str, apart: bool, n_threads: int) -> tuple[
         filters, kernel, activation,
         strides=strides, padding=padding, dilation=dilation, use_bias=False,
     )  # fmt: skip
-    between = [bp.Slice(0, filters)] if apart else []  # all channels: a copy
+    taken_apart = bp.Concatenate([[bp.Slice(0, 1)], [bp.Slice(1, filters)]])
+    between = [taken_apart] if apart else []
     pooled = bp.MaxPool2D(pool, padding=pool_padding)
     first = bp.Conv2D(shape[2], 1, "tanh")  # so that the gradient to the image is wanted
     net = bp.Network(
