@@ -32,7 +32,7 @@ def trained(case: tuple, activation: str, apart: bool, n_threads: int) -> tuple[
         input_shape=shape, rng=1, n_threads=n_threads,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    net.parameters[:] = rng.normal(scale=0.2, size=net.parameters.size)  # whatever the layers' places
+    net.parameters[:] = rng.normal(scale=0.2, size=net.parameters.size)
     X = np.round(rng.normal(size=(37, *shape)), 1)  # with equal ones in many a window
     net.fit(X, rng.integers(3, size=37), loss="cross_entropy", epochs=2, batch_size=17)
     return net, [net.predict(X), net.parameters]
