@@ -76,6 +76,15 @@ typedef struct {
     size_t height, width, out_height, out_width;
     size_t window_y, window_x, stride_y, stride_x, top, left;
 } bp_pool;
+enum { BP_POOL_NONE = 255 }; /* in place of a position in a window: none of them */
+
+/* Positions of one line of windows, each with its columns that are not zero. */
+typedef struct {
+    uint32_t *counts;  /* [places + 1]; the last is of those that are nowhere */
+    uint32_t *columns; /* [places + 1][room], ascending */
+    void *values;      /* alike */
+    size_t room;
+} bp_sparse;
 
 /* Scalars of one optimizer step, ready to use (prim/optim.c fills them in double). */
 typedef struct {
@@ -204,6 +213,24 @@ typedef struct bp_kernels {
     void (*max_pool)(void *y, const void *x, const bp_pool *pool, size_t n);
     void (*max_pool_grad)(void *dx, const void *dy, const void *y, const void *x,
                           const bp_pool *pool, size_t n, bool add);
+    /* Of windows that do not overlap, at most 255 positions: from[position][NR] says which of its
+     * window, counted along its lines, or BP_POOL_NONE where y is NaN. */
+    void (*max_pool_at)(void *y, uint8_t *from, const void *x, const bp_pool *pool, size_t n);
+    void (*max_pool_take)(void *y, const uint8_t *from, const void *x, const bp_pool *pool,
+                          size_t n); /* those of x; the first for none */
+    /* The window_y lines of dx that a line of windows sees; dy and from: of that line. */
+    void (*max_pool_spread)(void *dx, const void *dy, const uint8_t *from, const bp_pool *pool,
+                            size_t line, size_t n);
+    /* The same lines as a list, columns first .. first + n of them after those before. */
+    void (*list_entries)(const bp_sparse *list, const void *dy, const uint8_t *from,
+                         const bp_pool *pool, size_t line, size_t first, size_t n);
+    /* n vectors at c + p * step + at[i], += sum of value * w[column][n * VL] over the entries of place
+     * `place` + p, in order. */
+    void (*sparse_rows)(void *c, const void *w, const bp_sparse *list, size_t place, size_t places,
+                        const size_t *at, size_t n, size_t step);
+    /* g[column][n * VL] += value * the vectors at x + p * step + at[i], p ascending. */
+    void (*sparse_block)(void *g, const void *x, const bp_sparse *list, size_t place, size_t places,
+                         const size_t *at, size_t n, size_t step);
     void (*mean_pool)(void *y, const void *x, const bp_pool *pool, size_t n);
     void (*mean_pool_grad)(void *dx, const void *dy, const bp_pool *pool, size_t n, bool add);
 

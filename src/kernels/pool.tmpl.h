@@ -33,6 +33,40 @@ BP_INLINE void window_max(real *y, const real *x, size_t line, size_t high, size
     }
 }
 
+/* The same, and which one of the window that is, counted along its lines; NaN is none. */
+BP_INLINE void window_max_at(real *y, uint8_t *from, const real *x, size_t line, size_t high,
+                             size_t wide, size_t window_x, size_t n)
+{
+    for (size_t j = 0; j < n; j += BP_VL) {
+        vec best = v_load(x + j), place = v_zero();
+        for (size_t l = 0; l < high; ++l) {
+            for (size_t e = 0; e < wide; ++e) {
+                const vec value = v_load(x + l * line + e * BP_NR + j);
+                const vmask above = v_lt(best, value);
+                best = larger(best, value);
+                place = v_select(above, v_set1((real)(l * window_x + e)), place);
+            }
+        }
+        v_store(y + j, best);
+        v_store_bytes(from + j, v_select(v_isnan(best), v_set1(BP_POOL_NONE), place));
+    }
+}
+
+/* Where the place is e, its share of dy; windows do not overlap. */
+BP_INLINE void window_spread(real *dx, const real *dy, const uint8_t *from, size_t line,
+                             size_t high, size_t wide, size_t window_x, size_t n)
+{
+    for (size_t j = 0; j < n; j += BP_VL) {
+        const vec place = v_load_bytes(from + j), share = v_load(dy + j);
+        for (size_t l = 0; l < high; ++l) {
+            for (size_t e = 0; e < wide; ++e) {
+                const vmask hit = v_eq(place, v_set1((real)(l * window_x + e)));
+                v_store(dx + l * line + e * BP_NR + j, v_select(hit, share, v_zero()));
+            }
+        }
+    }
+}
+
 /* alone: no other window reaches these positions, and what they hold does not count */
 BP_INLINE void window_max_grad(real *dx, const real *dy, const real *y, const real *x, size_t line,
                                size_t high, size_t wide, size_t n, bool alone)
@@ -100,6 +134,53 @@ static void max_pool(void *y_, const void *x_, const bp_pool *p, size_t n)
             BP_BY_SIZE(BP_CALL, at.high, at.wide);
 #undef BP_CALL
         }
+    }
+}
+
+static void max_pool_at(void *y_, uint8_t *from, const void *x_, const bp_pool *p, size_t n)
+{
+    real *y = y_;
+    const size_t line = p->width * BP_NR;
+    for (size_t i = 0; i < p->out_height; ++i) {
+        for (size_t e = 0; e < p->out_width; ++e, y += BP_NR, from += BP_NR) {
+            const pool_part at = pool_at(p, i, e);
+            const real *x = (const real *)x_ + at.y * line + at.x * BP_NR;
+            if (p->window_x == 2 && at.high == 2 && at.wide == 2)
+                window_max_at(y, from, x, line, 2, 2, 2, n);
+            else
+                window_max_at(y, from, x, line, at.high, at.wide, p->window_x, n);
+        }
+    }
+}
+
+static void max_pool_take(void *y_, const uint8_t *from, const void *x_, const bp_pool *p, size_t n)
+{
+    real *y = y_;
+    for (size_t i = 0; i < p->out_height; ++i) {
+        for (size_t e = 0; e < p->out_width; ++e, y += BP_NR, from += BP_NR) {
+            const pool_part at = pool_at(p, i, e);
+            const real *x = (const real *)x_ + (at.y * p->width + at.x) * BP_NR;
+            for (size_t o = 0; o < n; ++o) {
+                const size_t place = from[o] == BP_POOL_NONE ? 0 : from[o];
+                y[o] = x[(place / p->window_x * p->width + place % p->window_x) * BP_NR + o];
+            }
+        }
+    }
+}
+
+static void max_pool_spread(void *dx_, const void *dy_, const uint8_t *from, const bp_pool *p,
+                            size_t line, size_t n)
+{
+    const real *dy = dy_;
+    const size_t step = p->width * BP_NR;
+    clear_rows(dx_, p->window_y * p->width, n);
+    for (size_t e = 0; e < p->out_width; ++e, dy += BP_NR, from += BP_NR) {
+        const pool_part at = pool_at(p, line, e);
+        real *dx = (real *)dx_ + at.x * BP_NR;
+        if (p->window_x == 2 && at.high == 2 && at.wide == 2)
+            window_spread(dx, dy, from, step, 2, 2, 2, n);
+        else
+            window_spread(dx, dy, from, step, at.high, at.wide, p->window_x, n);
     }
 }
 

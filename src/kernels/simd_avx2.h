@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifndef BP_F64
 #error "define BP_F64 to 0 or 1"
@@ -67,6 +68,30 @@ static inline vec v_load_n(const real *p, size_t n)
 static inline void v_store_n(real *p, vec a, size_t n)
 {
     BP_PS(maskstore)(p, bp_first_lanes(n), a);
+}
+
+static inline void v_store_bytes(uint8_t *p, vec a)
+{
+#if BP_F64
+    const __m128i words = _mm256_cvttpd_epi32(a), halves = _mm_packus_epi32(words, words);
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(halves, halves));
+    memcpy(p, &bytes, BP_VL);
+#else
+    const __m256i words = _mm256_cvttps_epi32(a);
+    const __m128i halves =
+        _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
+#endif
+}
+static inline vec v_load_bytes(const uint8_t *p)
+{
+#if BP_F64
+    int bytes;
+    memcpy(&bytes, p, BP_VL);
+    return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(bytes)));
+#else
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#endif
 }
 
 static inline vec v_add(vec a, vec b) { return BP_PS(add)(a, b); }

@@ -64,6 +64,23 @@ static inline void v_store_n(real *p, vec a, size_t n)
     BP_PS(mask_storeu)(p, bp_first_lanes(n), a);
 }
 
+static inline void v_store_bytes(uint8_t *p, vec a)
+{
+#if BP_F64
+    _mm_storel_epi64((__m128i *)p, _mm256_cvtepi32_epi8(_mm512_cvttpd_epi32(a)));
+#else
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
+#endif
+}
+static inline vec v_load_bytes(const uint8_t *p)
+{
+#if BP_F64
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#endif
+}
+
 static inline vec v_add(vec a, vec b) { return BP_PS(add)(a, b); }
 static inline vec v_sub(vec a, vec b) { return BP_PS(sub)(a, b); }
 static inline vec v_mul(vec a, vec b) { return BP_PS(mul)(a, b); }

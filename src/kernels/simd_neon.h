@@ -75,6 +75,17 @@ static inline vmask m_not(vmask a) { return ~a; }
 static inline bool m_any(vmask a) { return vmaxvq_u32((uint32x4_t)a) != 0; }
 static inline vmask v_isnan(vec a) { return m_not(v_eq(a, a)); }
 
+static inline void v_store_bytes(uint8_t *p, vec a)
+{
+    for (int l = 0; l < BP_VL; ++l) p[l] = (uint8_t)a[l];
+}
+static inline vec v_load_bytes(const uint8_t *p)
+{
+    vec a = v_zero();
+    for (int l = 0; l < BP_VL; ++l) a[l] = (real)p[l];
+    return a;
+}
+
 static inline vec v_add(vec a, vec b) { return BP_F(vaddq)(a, b); }
 static inline vec v_sub(vec a, vec b) { return BP_F(vsubq)(a, b); }
 static inline vec v_mul(vec a, vec b) { return BP_F(vmulq)(a, b); }

@@ -8,6 +8,7 @@
  *   vec, vmask, vint           reals; lane predicates; integers as wide as `real`
  *   v_set1 v_zero v_load v_store                  unaligned memory
  *   v_load_n v_store_n         first n < BP_VL lanes: never touch memory past them; the rest read 0
+ *   v_store_bytes v_load_bytes as BP_VL bytes: whole numbers, 0 to 255
  *   v_add v_sub v_mul v_div v_sqrt                IEEE, round to nearest
  *   v_fma(a,b,c) = a*b+c       v_fnma(a,b,c) = c-a*b, each rounded once
  *   v_min(a,b) = a<b ? a : b   v_max(a,b) = a>b ? a : b     (a NaN on either side gives b)
@@ -58,6 +59,9 @@ static inline void v_store_n(real *p, vec a, size_t n)
 {
     if (n) *p = a;
 }
+
+static inline void v_store_bytes(uint8_t *p, vec a) { *p = (uint8_t)a; }
+static inline vec v_load_bytes(const uint8_t *p) { return (vec)*p; }
 
 static inline vec v_add(vec a, vec b) { return a + b; }
 static inline vec v_sub(vec a, vec b) { return a - b; }

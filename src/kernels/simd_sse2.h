@@ -63,6 +63,30 @@ static inline void v_store_n(real *p, vec a, size_t n)
     memcpy(p, buffer, n * sizeof(real));
 }
 
+static inline void v_store_bytes(uint8_t *p, vec a)
+{
+#if BP_F64
+    const __m128i words = _mm_cvttpd_epi32(a), halves = _mm_packs_epi32(words, words);
+#else
+    const __m128i words = _mm_cvttps_epi32(a), halves = _mm_packs_epi32(words, words);
+#endif
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(halves, halves));
+    memcpy(p, &bytes, BP_VL);
+}
+static inline vec v_load_bytes(const uint8_t *p)
+{
+    int bytes = 0;
+    memcpy(&bytes, p, BP_VL);
+    const __m128i zero = _mm_setzero_si128();
+    const __m128i halves = _mm_unpacklo_epi8(_mm_cvtsi32_si128(bytes), zero);
+    const __m128i words = _mm_unpacklo_epi16(halves, zero);
+#if BP_F64
+    return _mm_cvtepi32_pd(words);
+#else
+    return _mm_cvtepi32_ps(words);
+#endif
+}
+
 static inline vec v_add(vec a, vec b) { return BP_PS(add)(a, b); }
 static inline vec v_sub(vec a, vec b) { return BP_PS(sub)(a, b); }
 static inline vec v_mul(vec a, vec b) { return BP_PS(mul)(a, b); }

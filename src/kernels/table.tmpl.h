@@ -32,6 +32,7 @@ _Static_assert((int)BP_NR <= (int)BP_MOST_NR, "enlarge BP_MOST_NR");
 #include "activations.tmpl.h"
 #include "conv.tmpl.h"
 #include "pool.tmpl.h"
+#include "sparse.tmpl.h"
 #include "loss.tmpl.h"
 #include "norm.tmpl.h"
 #include "rownorm.tmpl.h"
@@ -76,6 +77,12 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .relu_grad_rows = relu_grad_rows,
     .max_pool = max_pool,
     .max_pool_grad = max_pool_grad,
+    .max_pool_at = max_pool_at,
+    .max_pool_take = max_pool_take,
+    .max_pool_spread = max_pool_spread,
+    .list_entries = list_entries,
+    .sparse_rows = sparse_rows,
+    .sparse_block = sparse_block,
     .mean_pool = mean_pool,
     .mean_pool_grad = mean_pool_grad,
 #define BP_ACTIVATION(name, saved) \

@@ -40,6 +40,11 @@ static bp_step *add_step(bp_route *r, bp_rows_fn *run, const bp_node *node, cons
     return step;
 }
 
+static bool trains(const bpfast_net *net, const bp_node *node)
+{
+    return bp_trains_kernel(net, node) || bp_trains_bias(net, node);
+}
+
 /* ---- forward ---- */
 
 /* The value as a layer can read it: the network's plain input goes to panels once. */
@@ -77,11 +82,11 @@ static void forward_node(bp_route *r, size_t i)
     if (r->train && needs.sums > 0)
         at->sums = bp_route_buffer(plan, "statistics", i, bp_shards(plan->batch) * needs.sums,
                                    node->to.channels, size);
-    if (r->train && needs.partial)
+    if (r->train && needs.partial && (needs.collect_back || trains(r->net, node)))
         at->partial = bp_route_buffer(plan, "gradients of shards", i,
                                       bp_shards(plan->batch) * (node->in + 1), node->out, size);
     if (collects) add_step(r, needs.collect, node, "statistics", at->x[0], BP_NONE);
-    at->y = r->value[i + 1] = matrix(r, "output", i, node->to, size);
+    at->y = r->value[i + 1] = matrix(r, "output", i, bp_node_gives(node), size);
     bp_step *step = add_step(r, run, node, "forward", at->x[0], at->y);
     step->in2 = at->x[1];
     step->ready = r->train ? needs.ready : needs.ready_infer;
@@ -89,8 +94,8 @@ static void forward_node(bp_route *r, size_t i)
     if (skips) step->flags |= BP_SKIP_ACTIVATION;
     if (plan->buffers[at->x[0]].plain) step->flags |= BP_PLAIN;
     if (r->train && needs.keeps_input && !skips)
-        step->kept = matrix(r, "pre-activation", i, node->to, size);
-    if (r->train && needs.keeps_mask) step->mask = matrix(r, "mask", i, node->to, 1);
+        step->kept = matrix(r, "pre-activation", i, bp_node_gives(node), size);
+    if (r->train && needs.keeps_mask) step->mask = matrix(r, "mask", i, bp_node_gives(node), 1);
     if (r->train && (needs.collect || needs.partial)) plan->unit = BP_SHARD_ROWS;
 }
 
@@ -111,11 +116,6 @@ void bp_route_forward(bp_route *r)
 }
 
 /* ---- backward ---- */
-
-static bool trains(const bpfast_net *net, const bp_node *node)
-{
-    return bp_trains_kernel(net, node) || bp_trains_bias(net, node);
-}
 
 /* Gradients are wanted of what depends on a trained parameter. */
 static void find_wanted(bp_route *r)

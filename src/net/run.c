@@ -222,7 +222,7 @@ static void name_fault(bpfast_run *run, size_t rows)
     run->fault = (bpfast_fault){.layer = net->n_nodes, .batch = run->cursor.batch};
     for (size_t s = 0; s < run->plan.n_forward; ++s) {
         const bp_step *step = &run->plan.steps[s];
-        const size_t positions = rows * bp_positions(step->node->to);
+        const size_t positions = rows * bp_positions(bp_node_gives(step->node));
         if (step->out != run->plan.at[step->node->index].y ||
             bp_panels_finite(net->k, run->m[step->out], step->node->to.channels, 0, positions))
             continue;

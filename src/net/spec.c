@@ -160,6 +160,33 @@ static bool continues_chain(const bp_node *node)
            node->owner == node->index && bp_positions(node->to) == 1;
 }
 
+static size_t readers(const bpfast_net *net, size_t n_layers, size_t value)
+{
+    size_t n = value == n_layers; /* the loss */
+    for (size_t i = 0; i < n_layers; ++i)
+        for (size_t j = 0; j < net->nodes[i].n_inputs; ++j) n += net->nodes[i].inputs[j] == value;
+    return n;
+}
+
+/* Max pooling that alone reads a convolution is done by it, where each position is in one window at
+ * most: so what it does for the gradient is the same, and a byte tells the window's largest. */
+static void join_pools(bpfast_net *net, size_t n_layers)
+{
+    for (size_t i = 1; i < n_layers; ++i) {
+        bp_node *pool = &net->nodes[i];
+        if (pool->op != &bp_op_maxpool || pool->inputs[0] == 0) continue;
+        const bp_window *v = &pool->window;
+        bp_node *conv = &net->nodes[pool->inputs[0] - 1];
+        if (conv->op != &bp_op_conv || conv->window.groups > 1 ||
+            conv->activation == BP_ACT_softmax || v->height > v->stride_y ||
+            v->width > v->stride_x || v->height * v->width > BP_POOL_NONE ||
+            readers(net, n_layers, pool->inputs[0]) > 1)
+            continue;
+        conv->pool = pool;
+        pool->pooled = true;
+    }
+}
+
 bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n_layers,
                            bpfast_message *message)
 {
@@ -180,6 +207,7 @@ bpfast_status bp_spec_read(bpfast_net *net, const bpfast_layer *layers, size_t n
     if (bp_positions(last) != 1)
         return bp_fail(message, BPFAST_BAD_ARGUMENT,
                        "the last layer must give a vector: flatten it");
+    join_pools(net, n_layers);
     net->n_nodes = n_layers;
     net->outputs = last.channels;
     return BPFAST_OK;

@@ -39,19 +39,22 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
     const bool backward = index >= plan->n_forward;
     const bool moves =
         step->run == bp_move_spread || step->run == bp_move_copy || step->run == bp_move_add;
-    const bp_shape here = moves ? step->shape : node->to;
+    const bp_shape here = moves ? step->shape : bp_node_gives(node);
     const bp_shape there = moves ? step->shape : node->from[step->which];
     const char *note = note_text(step, &needs, backward);
     const char *kind = step->run == bp_move_spread ? "input" : moves ? "gradient" : node->op->name;
-    char a[48], b[48], way[112];
+    char a[48], b[48], way[112], pools[64] = "";
+    if (node->pool && !moves)
+        snprintf(pools, sizeof pools, "%swith the max pooling of layer %zu", *note ? ", " : "",
+                 node->pool->index);
     shape_text(backward || moves ? here : there, a);
     shape_text(backward ? there : here, b);
     if (moves || step->out == BP_NONE)
         snprintf(way, sizeof way, "rows x %s", a);
     else
         snprintf(way, sizeof way, "rows x %s -> %s", a, b);
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s", backward ? "backward" : "forward", kind,
-             node->index, way, *note ? "  " : "", note);
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s%s", backward ? "backward" : "forward",
+             kind, node->index, way, *note || *pools ? "  " : "", note, pools);
 }
 
 static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer, char *text,
@@ -65,9 +68,11 @@ static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer
     for (const bp_node *use = node; use->next_use; use = &net->nodes[use->next_use]) ++uses;
     if (uses > 1 && bp_owns_kernel(node)) snprintf(more, sizeof more, "sum of %zu uses, ", uses);
     const bool sweep = net->has_optimizer && net->optimizer.clip_norm > 0;
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s, %s%s", "update",
-             node->op->name, layer, in, node->out, items, items == 1 ? "" : "s", more,
-             sweep ? "after the norm of all" : "updated while in cache");
+    snprintf(
+        text, size, "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s, %s%s",
+        "update", node->op->name, layer, in, node->out, items, items == 1 ? "" : "s",
+        more,
+        sweep ? "after the norm of all" : "updated while in cache");
 }
 
 static bool has_items(const bp_plan *plan, size_t layer)

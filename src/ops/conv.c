@@ -15,30 +15,17 @@
  * back, but for kernels that see a channel each (Sifre 2014), which work on whole panels; with several
  * outputs a channel, on one plane of outputs after another.
  */
-#include "prim/conv.h"
-#include "window.h"
+#include "conv.h"
 
 #include <string.h>
 
-/* Images that go through backward together: as many as make some positions, which stay in L1. */
-enum { BP_TOGETHER = 128 };
-
-/* How a node's product is cut: `parts` groups after another, `planes` of one kernel beside another. */
-typedef struct {
-    bp_conv c; /* of one part and plane */
-    size_t parts, planes, together;
-    bool whole;              /* one of each: matrices are used where they are */
-    size_t framed, framed_x; /* lines, positions of a line, outside included */
-    /* Offsets in scratch, elements. */
-    size_t frame, w, bias, turned, out, in, g, packed, row, runs, end;
-} cut;
-
-static cut cut_of(const bp_node *node)
+bp_conv_cut bp_conv_cut_of(const bp_node *node)
 {
     const bp_window *v = &node->window;
     const bp_shape from = node->from[0], to = node->to;
     const bool deep = v->groups > 1 && v->groups == from.channels;
-    cut t = {.parts = deep ? 1 : v->groups, .planes = deep ? to.channels / from.channels : 1};
+    bp_conv_cut t = {.parts = deep ? 1 : v->groups,
+                     .planes = deep ? to.channels / from.channels : 1};
     t.c = (bp_conv){from.height, from.width,    from.channels / t.parts,
                     to.height,   to.width,      to.channels / (t.parts * t.planes),
                     v->height,   v->width,      v->stride_y,
@@ -65,46 +52,34 @@ static cut cut_of(const bp_node *node)
     return t;
 }
 
-/* One call of a step: what its products read and write. */
-typedef struct {
-    const bp_kernels *k;
-    const bp_node *node;
-    const bp_pass *pass;
-    cut t;
-    bool plain;
-    size_t in, out; /* positions of a row of x, of y */
-    size_t rows;    /* of the kernel of one plane */
-    bp_run *runs;
-} work;
-
-static void *room(const work *w, size_t offset)
+void *bp_conv_room(const bp_conv_work *w, size_t offset)
 {
     return bp_at(w->pass->scratch, offset, w->k->size);
 }
 
-static work begin(const bp_step *step, const bp_pass *pass)
+bp_conv_work bp_conv_begin(const bp_step *step, const bp_pass *pass)
 {
     const bp_node *node = step->node;
-    work w = {.k = pass->k, .node = node, .pass = pass, .t = cut_of(node)};
+    bp_conv_work w = {.k = pass->k, .node = node, .pass = pass, .t = bp_conv_cut_of(node)};
     w.plain = step->flags & BP_PLAIN;
     w.in = bp_positions(node->from[0]);
     w.out = bp_positions(node->to);
     w.rows = node->in;
-    w.runs = room(&w, w.t.runs);
+    w.runs = bp_conv_room(&w, w.t.runs);
     return w;
 }
 
 /* Columns of y that a plane of a part has. */
-static size_t first_column(const work *w, size_t part, size_t plane)
+static size_t first_column(const bp_conv_work *w, size_t part, size_t plane)
 {
     return part * w->t.c.out + plane;
 }
 
-static size_t local_panels(const work *w) { return bp_panel_count(w->k, w->t.c.out); }
+static size_t local_panels(const bp_conv_work *w) { return bp_panel_count(w->k, w->t.c.out); }
 
 /* ---- images ---- */
 
-static bp_images images_at(const work *w, bp_panels m, size_t row, bp_shape shape)
+bp_images bp_conv_images(const bp_conv_work *w, bp_panels m, size_t row, bp_shape shape)
 {
     const size_t nr = w->k->nr, positions = bp_positions(shape);
     return (bp_images){bp_panel(w->k, m, 0, row * positions), nr, shape.width * nr, positions * nr,
@@ -112,39 +87,38 @@ static bp_images images_at(const work *w, bp_panels m, size_t row, bp_shape shap
 }
 
 /* Local images of `rows` samples: positions follow one another, panels after all samples. */
-static bp_images local_images(const work *w, size_t offset, bp_shape shape, size_t rows)
+static bp_images local_images(const bp_conv_work *w, size_t offset, bp_shape shape, size_t rows)
 {
     const size_t stride = rows * bp_positions(shape) * w->k->nr;
-    return images_at(w, (bp_panels){room(w, offset), stride}, 0, shape);
+    return bp_conv_images(w, (bp_panels){bp_conv_room(w, offset), stride}, 0, shape);
 }
 
-static bool framed(const work *w)
+bool bp_conv_framed(const bp_conv_work *w)
 {
     return w->t.parts > 1 || w->t.framed > w->t.c.height || w->t.framed_x > w->t.c.width;
 }
 
-/* Zeros where the images' outside will be; their insides come and go. */
-static void clear_frame(const work *w)
+void bp_conv_clear_frame(const bp_conv_work *w)
 {
     const size_t depth = w->plain ? w->t.c.channels : bp_round_up(w->t.c.channels, w->k->nr);
-    if (framed(w))
-        memset(room(w, w->t.frame), 0,
+    if (bp_conv_framed(w))
+        memset(bp_conv_room(w, w->t.frame), 0,
                w->t.together * w->t.framed * w->t.framed_x * depth * w->k->size);
 }
 
-/* Images of x with what is outside: where they are, or copied into the frame. */
-static bp_images open_images(const work *w, bp_panels x, size_t row, size_t rows, size_t part)
+bp_images bp_conv_open_images(const bp_conv_work *w, bp_panels x, size_t row, size_t rows,
+                              size_t part)
 {
     const bp_kernels *k = w->k;
     const bp_conv *c = &w->t.c;
     const size_t place = w->plain ? c->channels : k->nr;
-    bp_images from = images_at(w, x, row, w->node->from[0]);
+    bp_images from = bp_conv_images(w, x, row, w->node->from[0]);
     if (w->plain)
         from = (bp_images){bp_at(x.data, row * x.stride, k->size), place, c->width * place,
                            x.stride, 0};
-    if (!framed(w)) return from;
+    if (!bp_conv_framed(w)) return from;
     const size_t line = w->t.framed_x * place, image = w->t.framed * line;
-    const bp_images to = {room(w, w->t.frame), place, line, image,
+    const bp_images to = {bp_conv_room(w, w->t.frame), place, line, image,
                           w->plain ? 0 : w->t.together * image};
     for (size_t r = 0; r < rows; ++r) {
         for (size_t y = 0; y < c->height; ++y) {
@@ -161,15 +135,15 @@ static bp_images open_images(const work *w, bp_panels x, size_t row, size_t rows
 }
 
 /* Columns of a plane between a matrix of all and a local one of `rows` rows. */
-static void take_plane(const work *w, bp_panels local, bp_panels all, size_t row, size_t rows,
-                       size_t part, size_t plane)
+static void take_plane(const bp_conv_work *w, bp_panels local, bp_panels all, size_t row,
+                       size_t rows, size_t part, size_t plane)
 {
     w->k->take_columns(local.data, bp_panel(w->k, all, 0, row), rows, first_column(w, part, plane),
                        w->t.planes, w->t.c.out, local.stride, all.stride);
 }
 
-static void put_plane(const work *w, bp_panels all, bp_panels local, size_t row, size_t rows,
-                      size_t part, size_t plane)
+static void put_plane(const bp_conv_work *w, bp_panels all, bp_panels local, size_t row,
+                      size_t rows, size_t part, size_t plane)
 {
     w->k->put_columns(bp_panel(w->k, all, 0, row), local.data, rows, first_column(w, part, plane),
                       w->t.planes, w->t.c.out, all.stride, local.stride);
@@ -177,21 +151,21 @@ static void put_plane(const work *w, bp_panels all, bp_panels local, size_t row,
 
 /* ---- weights ---- */
 
-static bp_panels kernel_panels(const work *w)
+static bp_panels kernel_panels(const bp_conv_work *w)
 {
     const bp_weights *all = &w->pass->w[w->node->index];
     return (bp_panels){all->w, bp_round_up(all->in, w->k->nr) * w->k->nr};
 }
 
 /* A plane's local matrix of so many rows, of those at an offset of scratch. */
-static bp_panels local_panel(const work *w, size_t offset, size_t rows, size_t plane)
+static bp_panels local_panel(const bp_conv_work *w, size_t offset, size_t rows, size_t plane)
 {
     const size_t stride = rows * w->k->nr;
-    return (bp_panels){bp_at(room(w, offset), plane * local_panels(w) * stride, w->k->size),
+    return (bp_panels){bp_at(bp_conv_room(w, offset), plane * local_panels(w) * stride, w->k->size),
                        stride};
 }
 
-static void open_kernel(const work *w, size_t part)
+static void open_kernel(const bp_conv_work *w, size_t part)
 {
     const void *bias = w->pass->w[w->node->index].bias;
     for (size_t p = 0; p < w->t.planes && !w->t.whole; ++p) {
@@ -204,7 +178,7 @@ static void open_kernel(const work *w, size_t part)
 }
 
 /* Kernels of single channels are not transposed: their planes are put side by side. */
-static bp_turned turn_deep(const work *w)
+static bp_turned turn_deep(const bp_conv_work *w)
 {
     const bp_kernels *k = w->k;
     const bp_panels kernel = kernel_panels(w);
@@ -213,28 +187,28 @@ static bp_turned turn_deep(const work *w)
     for (size_t j = 0; j < local_panels(w); ++j)
         for (size_t tap = 0; tap < w->rows; ++tap)
             for (size_t p = 0; p < planes; ++p)
-                k->take_columns(
-                    bp_at(room(w, w->t.turned), (j * w->rows + tap) * row + p * k->nr, k->size),
-                    bp_panel(k, kernel, 0, tap), 1, j * row + p, planes,
-                    bp_panel_width(k, w->t.c.out, j), 0, kernel.stride);
-    return (bp_turned){room(w, w->t.turned), 1, w->rows * row, w->t.c.taps_x * row, row};
+                k->take_columns(bp_at(bp_conv_room(w, w->t.turned),
+                                      (j * w->rows + tap) * row + p * k->nr, k->size),
+                                bp_panel(k, kernel, 0, tap), 1, j * row + p, planes,
+                                bp_panel_width(k, w->t.c.out, j), 0, kernel.stride);
+    return (bp_turned){bp_conv_room(w, w->t.turned), 1, w->rows * row, w->t.c.taps_x * row, row};
 }
 
-static bp_turned open_turned(const work *w, size_t part)
+static bp_turned open_turned(const bp_conv_work *w, size_t part)
 {
     const bp_weights *all = &w->pass->w[w->node->index];
     const size_t nr = w->k->nr;
     if (w->t.c.deep) return turn_deep(w);
     const bp_panels wt = {bp_at(all->wt, part * w->t.c.out * nr, w->k->size),
                           bp_round_up(all->out, nr) * nr};
-    return bp_conv_turn(w->k, &w->t.c, wt, room(w, w->t.turned));
+    return bp_conv_turn(w->k, &w->t.c, wt, bp_conv_room(w, w->t.turned));
 }
 
 /* ---- steps ---- */
 
 static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows)
 {
-    const work w = begin(step, pass);
+    const bp_conv_work w = bp_conv_begin(step, pass);
     const bp_kernels *k = w.k;
     const bp_node *node = w.node;
     const bool skip = step->flags & BP_SKIP_ACTIVATION || node->activation == BP_ACT_identity;
@@ -242,14 +216,14 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_panels y = pass->m[step->out];
     const bp_panels z = step->kept != BP_NONE ? pass->m[step->kept] : y;
     const void *bias = pass->w[node->index].bias;
-    clear_frame(&w);
+    bp_conv_clear_frame(&w);
     for (size_t part = 0; part < w.t.parts; ++part) {
         open_kernel(&w, part);
         for (size_t r = row0; r < row0 + rows; r += w.t.together) {
             const size_t n = bp_min(w.t.together, row0 + rows - r);
-            const bp_images x = open_images(&w, pass->m[step->in], r, n, part);
+            const bp_images x = bp_conv_open_images(&w, pass->m[step->in], r, n, part);
             if (w.t.whole)
-                bp_conv_forward(k, &w.t.c, images_at(&w, z, r, node->to), x, kernel_panels(&w),
+                bp_conv_forward(k, &w.t.c, bp_conv_images(&w, z, r, node->to), x, kernel_panels(&w),
                                 bias, n, relu, w.runs);
             for (size_t p = 0; p < w.t.planes && !w.t.whole; ++p) {
                 const bp_images out = local_images(&w, w.t.out, node->to, n);
@@ -260,13 +234,13 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
             }
             if (!skip && !relu && part + 1 == w.t.parts)
                 bp_activate(k, node->activation, y, z, node->out, r * w.out, n * w.out,
-                            room(&w, w.t.row));
+                            bp_conv_room(&w, w.t.row));
         }
     }
 }
 
 /* dz of some samples, and their part of the shard's gradient of the bias. */
-static void derive(const work *w, const bp_step *step, size_t row, size_t rows)
+static void derive(const bp_conv_work *w, const bp_step *step, size_t row, size_t rows)
 {
     const bp_kernels *k = w->k;
     const bp_node *node = w->node;
@@ -281,12 +255,12 @@ static void derive(const work *w, const bp_step *step, size_t row, size_t rows)
                               bp_panel_width(k, node->out, j));
     } else if (!skip) {
         bp_derive(k, node->activation, dz, dy, w->pass->m[step->kept], node->out, first, n,
-                  room(w, w->t.row));
+                  bp_conv_room(w, w->t.row));
     }
 }
 
-static void bias_gradient(const work *w, bp_panels dz, bp_panels partial, size_t at, size_t row,
-                          size_t rows, bool first)
+static void bias_gradient(const bp_conv_work *w, bp_panels dz, bp_panels partial, size_t at,
+                          size_t row, size_t rows, bool first)
 {
     const bp_kernels *k = w->k;
     _Alignas(BP_ALIGN) char sums[BP_MOST_NR * sizeof(double)];
@@ -301,19 +275,20 @@ static void bias_gradient(const work *w, bp_panels dz, bp_panels partial, size_t
 }
 
 /* The gradient of a plane's kernel goes on through the samples of a shard. */
-static void kernel_gradient(const work *w, bp_panels partial, size_t at, bp_images x, bp_images dz,
-                            size_t rows, bool first, bool last, size_t part, size_t plane)
+static void kernel_gradient(const bp_conv_work *w, bp_panels partial, size_t at, bp_images x,
+                            bp_images dz, size_t rows, bool first, bool last, size_t part,
+                            size_t plane)
 {
     const bp_kernels *k = w->k;
     const bp_panels shard = {bp_panel(k, partial, 0, at), partial.stride};
     const bp_panels g = w->t.whole ? shard : local_panel(w, w->t.g, w->rows, plane);
     bp_conv_gradient(k, &w->t.c, g, x, dz, rows, first ? BP_FROM_ZERO : BP_FROM_C,
-                     room(w, w->t.packed), w->runs);
+                     bp_conv_room(w, w->t.packed), w->runs);
     if (!w->t.whole && last) put_plane(w, shard, g, 0, w->rows, part, plane);
 }
 
-static void input_gradient(const work *w, const bp_step *step, bp_images dz, bp_turned turned,
-                           size_t row, size_t rows, size_t part)
+static void input_gradient(const bp_conv_work *w, const bp_step *step, bp_images dz,
+                           bp_turned turned, size_t row, size_t rows, size_t part)
 {
     const bp_kernels *k = w->k;
     const bp_conv *c = &w->t.c;
@@ -321,7 +296,7 @@ static void input_gradient(const work *w, const bp_step *step, bp_images dz, bp_
     const bool add = step->flags & BP_ADD, local = w->t.parts > 1;
     const size_t first = row * w->in, n = rows * w->in;
     const bp_images to = local ? local_images(w, w->t.in, w->node->from[0], rows)
-                               : images_at(w, dx, row, w->node->from[0]);
+                               : bp_conv_images(w, dx, row, w->node->from[0]);
     for (size_t j = 0; j < bp_panel_count(k, c->channels) && !add; ++j)
         k->clear_rows(bp_at(to.data, j * to.panel, k->size), n, bp_panel_width(k, c->channels, j));
     if (local && add)
@@ -336,14 +311,14 @@ static void input_gradient(const work *w, const bp_step *step, bp_images dz, bp_
 
 static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows)
 {
-    const work w = begin(step, pass);
+    const bp_conv_work w = bp_conv_begin(step, pass);
     const bp_kernels *k = w.k;
     const bp_node *node = w.node;
     const bp_place *place = &pass->at[node->index];
     const bool skip = step->flags & BP_SKIP_ACTIVATION || node->activation == BP_ACT_identity;
     const bp_panels all = pass->m[skip ? step->in : step->dz];
     const bool trains = place->partial != BP_NONE, wants = step->out != BP_NONE;
-    clear_frame(&w);
+    bp_conv_clear_frame(&w);
     for (size_t part = 0; part < w.t.parts; ++part) {
         const bp_turned turned = wants ? open_turned(&w, part) : (bp_turned){0};
         for (size_t r = row0, n; r < row0 + rows; r += n) {
@@ -354,11 +329,11 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
             if (part == 0) derive(&w, step, r, n);
             if (part == 0 && trains && node->use_bias)
                 bias_gradient(&w, all, pass->m[place->partial], at + node->in, r, n, r == start);
-            bp_images dz = images_at(&w, all, r, node->to);
+            bp_images dz = bp_conv_images(&w, all, r, node->to);
             if (!w.t.whole) dz = local_images(&w, w.t.out, node->to, n);
             const size_t plane = n * w.out * k->nr * local_panels(&w);
             bp_images x = {0};
-            if (trains) x = open_images(&w, pass->m[place->x[0]], r, n, part);
+            if (trains) x = bp_conv_open_images(&w, pass->m[place->x[0]], r, n, part);
             for (size_t p = 0; p < w.t.planes; ++p) {
                 bp_images one = dz;
                 one.data = bp_at(dz.data, p * plane, k->size);
@@ -398,11 +373,22 @@ static const char *shape(bp_node *node)
 
 static bp_needs needs(const bp_node *node)
 {
+    if (node->pool)
+        return (bp_needs){.forward = bp_conv_pool_forward,
+                          .backward = bp_conv_pool_backward,
+                          .infer = bp_conv_pool_forward,
+                          .partial = true,
+                          .scratch = bp_conv_pool_scratch(node),
+                          .adds = true,
+                          .multiplies = true,
+                          .reads_plain = true,
+                          .keeps_input = bp_activation_keeps_input(node->activation),
+                          .keeps_mask = true};
     return (bp_needs){.forward = forward,
                       .backward = backward,
                       .infer = forward,
                       .partial = true,
-                      .scratch = cut_of(node).end,
+                      .scratch = bp_conv_cut_of(node).end,
                       .adds = true,
                       .derives = node->activation != BP_ACT_identity,
                       .multiplies = true,

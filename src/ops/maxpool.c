@@ -1,6 +1,7 @@
 /* maxpool.c - y = the largest of each window, channel by channel.
  * SPDX-License-Identifier: BSD-3-Clause
  *
+ * Where it alone reads a convolution, that does it (conv_pool.c): there are no steps then.
  * The gradient goes to the first of the largest in its window, found again by comparison (pool.tmpl.h).
  */
 #include "window.h"
@@ -37,7 +38,7 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
 
 static bp_needs needs(const bp_node *node)
 {
-    (void)node;
+    if (node->pooled) return (bp_needs){0};
     return (bp_needs){.forward = forward, .backward = backward, .infer = forward, .adds = true};
 }
 

@@ -85,6 +85,8 @@ struct bp_node {
     double momentum;     /* of running statistics: the weight of the new value */
     size_t first, count; /* columns of a slice */
     bp_window window;
+    const bp_node *pool; /* of a convolution: the max pooling that its steps do too, or NULL */
+    bool pooled;         /* of a max pooling: the layer before does it */
     bool trainable;
 
     /* Parameters: a kernel [in][out] and a bias [out], either of which may belong to another node. A
@@ -101,6 +103,12 @@ struct bp_node {
     double l1, l2, bias_l1, bias_l2, max_norm;
     bool non_negative;
 };
+
+/* The shape of what its step writes. */
+BP_INLINE bp_shape bp_node_gives(const bp_node *node)
+{
+    return node->pool ? node->pool->to : node->to;
+}
 
 enum { BP_NONE = -1 }; /* no buffer */
 enum {

@@ -41,9 +41,7 @@ static const void *place_of(const bp_kernels *k, const bp_images *i, size_t samp
     return bp_cat(i->data, sample * i->image + line * i->line + place * i->place, k->size);
 }
 
-/* What a window sees of x, in the order of the kernel's rows. Taps of a line whose channels follow one
- * another are one run. */
-static size_t list_runs(const bp_kernels *k, const bp_conv *c, const bp_images *x, bp_run *runs)
+size_t bp_conv_runs(const bp_kernels *k, const bp_conv *c, const bp_images *x, bp_run *runs)
 {
     const bool joined = x->panel == 0 && c->dilation_x == 1;
     const size_t step = x->panel ? k->nr : c->channels;
@@ -108,7 +106,7 @@ void bp_conv_forward(const bp_kernels *k, const bp_conv *c, bp_images y, bp_imag
     const sweep s = {
         k,  c,       &y,
         &x, samples, {across ? x.image : c->stride_x * x.place, across ? y.image : y.place, k->vl}};
-    const size_t n_runs = c->deep ? list_taps(c, &x, runs) : list_runs(k, c, &x, runs);
+    const size_t n_runs = c->deep ? list_taps(c, &x, runs) : bp_conv_runs(k, c, &x, runs);
     const size_t rows = rows_of_tiles(&s, across);
     const size_t band = bp_max(BP_BAND / (across ? samples : c->out_width), 1);
     for (size_t first = 0; first < rows; first += band) {
@@ -288,7 +286,7 @@ static void packed_gradient(const bp_kernels *k, const bp_conv *c, bp_panels g, 
 void bp_conv_gradient(const bp_kernels *k, const bp_conv *c, bp_panels g, bp_images x, bp_images dz,
                       size_t samples, bp_start start, void *packed, bp_run *runs)
 {
-    const size_t n_runs = c->deep ? list_taps(c, &x, runs) : list_runs(k, c, &x, runs);
+    const size_t n_runs = c->deep ? list_taps(c, &x, runs) : bp_conv_runs(k, c, &x, runs);
     const bp_walk walk = {samples, c->out_height,        c->out_width,
                           x.image, c->stride_y * x.line, c->stride_x * x.place};
     if (packs(k, c, &x)) {

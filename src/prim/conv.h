@@ -25,6 +25,10 @@ typedef struct {
 
 size_t bp_conv_most_runs(const bp_conv *c, size_t planes); /* of any function below */
 
+/* What a window sees of x, in the order of the kernel's rows. Taps of a line whose channels follow one
+ * another are one run. Returns their number. */
+size_t bp_conv_runs(const bp_kernels *k, const bp_conv *c, const bp_images *x, bp_run *runs);
+
 /* y = windows of x times the kernel, panels [rows][NR] of w `stride` apart, from the bias or zero. */
 void bp_conv_forward(const bp_kernels *k, const bp_conv *c, bp_images y, bp_images x, bp_panels w,
                      const void *bias, size_t samples, bool relu, bp_run *runs);

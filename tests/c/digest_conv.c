@@ -209,9 +209,52 @@ static void pooling(const bp_kernels *k)
     }
 }
 
+/* ---- pooling with places, and products with its gradient ---- */
+
+static void sparse(const bp_kernels *k)
+{
+    enum { CHANNELS = 3, PLACES = 9, COLUMNS = 3, STEP = 17, VECTORS = 16 };
+    const bp_pool p = {4, 4, 2, 2, 2, 2, 2, 2, 0, 0};
+    const size_t n = VECTORS / bp_min(VECTORS, k->vl), row = bp_max(VECTORS, k->vl);
+    static uint8_t from[4 * MOST_NR];
+    static uint32_t counts[PLACES], columns[PLACES * COLUMNS];
+    static real values[PLACES * COLUMNS];
+    const bp_sparse list = {counts, columns, values, COLUMNS};
+    size_t at[VECTORS];
+    for (size_t i = 0; i < n; ++i) at[i] = i * k->vl;
+    NAMED("max_pool_at, max_pool_take, max_pool_spread", "") FOR_KINDS(what)
+    {
+        fill(x, 16 * CHANNELS, what);
+        k->pack(x_panels, x, 16, CHANNELS, CHANNELS, 16 * k->nr);
+        k->max_pool_at(y_panels, from, x_panels, &p, CHANNELS);
+        for (size_t i = 0; i < 4; ++i) results(y_panels + i * k->nr, CHANNELS);
+        for (size_t i = 0; i < 4; ++i)
+            for (size_t c = 0; c < CHANNELS; ++c) digest(from[i * k->nr + c]);
+        k->max_pool_take(w_panels, from, x_panels, &p, CHANNELS);
+        for (size_t i = 0; i < 4; ++i) results(w_panels + i * k->nr, CHANNELS);
+        k->max_pool_spread(w_panels, y_panels, from, &p, 0, CHANNELS);
+        for (size_t i = 0; i < 8; ++i) results(w_panels + i * k->nr, CHANNELS);
+    }
+    NAMED("list_entries, sparse_rows, sparse_block", "") FOR_KINDS(what)
+    {
+        fill(x, 16 * CHANNELS, what);
+        k->pack(x_panels, x, 16, CHANNELS, CHANNELS, 16 * k->nr);
+        k->max_pool_at(y_panels, from, x_panels, &p, CHANNELS);
+        memset(counts, 0, sizeof counts);
+        k->list_entries(&list, y_panels, from, &p, 0, 0, CHANNELS);
+        fill(y, PLACES * STEP + row, what);
+        fill(w, COLUMNS * row, what);
+        k->sparse_block(w, y, &list, 0, PLACES - 1, at, n, STEP);
+        results(w, VECTORS);
+        k->sparse_rows(y, w, &list, 0, PLACES - 1, at, n, STEP);
+        results(y, PLACES * STEP - STEP);
+    }
+}
+
 void NAME(digest_conv)(const bp_kernels *k)
 {
     products(k);
     columns(k);
     pooling(k);
+    sparse(k);
 }
