@@ -68,11 +68,9 @@ static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer
     for (const bp_node *use = node; use->next_use; use = &net->nodes[use->next_use]) ++uses;
     if (uses > 1 && bp_owns_kernel(node)) snprintf(more, sizeof more, "sum of %zu uses, ", uses);
     const bool sweep = net->has_optimizer && net->optimizer.clip_norm > 0;
-    snprintf(
-        text, size, "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s, %s%s",
-        "update", node->op->name, layer, in, node->out, items, items == 1 ? "" : "s",
-        more,
-        sweep ? "after the norm of all" : "updated while in cache");
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  %zu x %zu weights in %zu item%s, %s%s", "update",
+             node->op->name, layer, in, node->out, items, items == 1 ? "" : "s", more,
+             sweep ? "after the norm of all" : "updated while in cache");
 }
 
 static bool has_items(const bp_plan *plan, size_t layer)
