@@ -4,7 +4,8 @@
 # bp_isa_row(name header flags...)
 #   name    kernels are bp_kernels_<name>_f32 and _f64
 #   header  src/kernels/<header>, the SIMD vocabulary
-#   flags   what the compiler may use in this row's two files, and nowhere else
+#   flags   what the compiler may use in this row's two files, and nowhere else; -Os where the row is
+#           there to be compared with, not to be fast
 include(CheckCCompilerFlag)
 include(CheckCSourceCompiles)
 
@@ -38,11 +39,11 @@ if(BP_X86_64)
   bp_isa_row(avx512 simd_avx512.h -mavx512f -mavx512dq -mavx512vl -mavx512bw -mavx2 -mfma)
   bp_isa_row(avx2 simd_avx2.h -mavx2 -mfma)
   bp_isa_row(sse2 simd_sse2.h)
-  bp_isa_row(reference simd_scalar.h -mfma)
-  bp_isa_row(reference_libm simd_scalar.h)
+  bp_isa_row(reference simd_scalar.h -mfma -Os)
+  bp_isa_row(reference_libm simd_scalar.h -Os)
 elseif(BP_AARCH64)
   bp_isa_row(neon simd_neon.h)
-  bp_isa_row(reference simd_scalar.h)
+  bp_isa_row(reference simd_scalar.h -Os)
 else()
   bp_isa_row(reference_libm simd_scalar.h)
 endif()

@@ -44,21 +44,41 @@ def jobs(pattern: str, options: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def built_objects() -> dict[str, Path]:
+    """Object files of the tree in BPFAST_BUILD_DIR, by source: net/arena.c, isa/avx2_f32.c."""
+    folder = os.environ.get("BPFAST_BUILD_DIR")
+    if not folder:
+        return {}
+    base = Path(folder, "CMakeFiles", "bpfast_objects.dir")
+    found = {f.relative_to(base).as_posix(): f for f in base.rglob("*.o")}
+    assert found, f"{base} holds no objects"
+    return {name.removeprefix("src/").removesuffix(".o"): f for name, f in found.items()}
+
+
 def build(
     folder: Path,
     toolchain: cbuild.Toolchain,
     programs: Sequence[str] = ("kernel_check",),
     options: Sequence[str] = cbuild.RELEASE,
     warnings: Sequence[str] = (),
+    rows: Sequence[str] | None = None,
 ) -> Path:
     """Compile the kernels, and programs of tests/c around them; return their folder.
 
-    `kernel_check` has the files `check_*.c`, `kernel_digest` the files `digest_*.c`.
+    `kernel_check` has the files `check_*.c`, `kernel_digest` the files `digest_*.c`. Of `rows`
+    alone the kernels get the options, the others' are as in a release. Those of a release come from
+    the build tree, where the environment names one: then what is checked is what is shipped.
     """
-    kernels = {
-        name: [*job, *options, *warnings]
-        for name, job in cbuild.kernel_jobs(folder, toolchain.machine).items()
-    }
+    there = {} if toolchain.runner else built_objects()
+    kernels, ready = {}, []
+    for name, (source, *flags) in cbuild.kernel_jobs(folder, toolchain.machine).items():
+        row, _, f64 = name.rpartition("_")
+        ours = options if rows is None or row in rows else cbuild.RELEASE
+        shipped = there.get(f"isa/{row}_f{'64' if f64 == '1' else '32'}.c")
+        if ours == cbuild.RELEASE and shipped:
+            ready.append(str(shipped))
+        else:
+            kernels[name] = [source, *ours, *flags, *warnings]
     own = {
         program: jobs(f"{program}.c", options) | jobs(f"{program.split('_')[1]}_*.c", options)
         for program in programs
@@ -67,7 +87,7 @@ def build(
     try:
         cbuild.compile_all(folder, toolchain, every)
         for program, parts in own.items():
-            objects = [str(folder / f"{name}.o") for name in {**kernels, **parts}]
+            objects = [str(folder / f"{name}.o") for name in {**kernels, **parts}] + ready
             cbuild.link(folder / program, toolchain, objects, options)
     except RuntimeError as error:
         pytest.fail(str(error))

@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import c_programs
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -240,13 +241,10 @@ def tool(*command: str | Path) -> str:
 @pytest.fixture(scope="module")
 def objects() -> dict[str, Path]:
     """Object files by source: net/arena.c, and isa/avx2_f32.c for the generated ones."""
-    folder = os.environ.get("BPFAST_BUILD_DIR")
-    if not folder:
+    found = c_programs.built_objects()
+    if not found:
         pytest.skip("BPFAST_BUILD_DIR names no build tree")
-    base = Path(folder, "CMakeFiles", "bpfast_objects.dir")
-    found = {f.relative_to(base).as_posix(): f for f in base.rglob("*.o")}
-    assert found, f"{base} holds no objects"
-    return {name.removeprefix("src/").removesuffix(".o"): f for name, f in found.items()}
+    return found
 
 
 def undefined(path: Path) -> set[str]:
