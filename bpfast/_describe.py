@@ -124,7 +124,7 @@ def explain(
     names = net._plan.names
     width = max(map(len, names))
     lines = (
-        re.sub(r"layer (\d+) *", lambda m: f"layer {names[int(m[1])]:<{width}}  ", line)
+        re.sub(r"layer (\d+) *", lambda m: f"layer {names[int(m[1])]:<{width}}  ", line).rstrip()
         for line in net._core.plan_lines(batch_size)
     )
     return "\n".join([head, *(f"  {line}" for line in lines)])

@@ -23,7 +23,12 @@ EXPECTED = ("torch", "sklearn")
 #: seconds to compile.
 BRANCHES = ("T0", "T1", "T2", "T5", "T6bn", "T7")
 TRAINS = [
-    pytest.param(name, workload, marks=[pytest.mark.slow] * (name == "torch-compiled"))
+    pytest.param(
+        name,
+        workload,
+        marks=[pytest.mark.slow] * (name == "torch-compiled")
+        + [pytest.mark.long] * ((name, workload) == ("torch-compiled", "T6bn")),
+    )
     for name in peers.ALL
     for workload in (BRANCHES if name.startswith(("jax", "torch-")) else workloads.TRAINING)
     if peers.ALL[name].does(workloads.ALL[workload]) and name != "bpfast"

@@ -13,8 +13,9 @@ import pytest
 from command import Result, bp, write_idx
 
 import bpfast
-from bpfast.cli.augment import Mirror
+from bpfast.cli.augment import Augment
 from bpfast.cli.recipes import RECIPES, image_shape
+from bpfast.cli.train import Settings
 from bpfast.datasets import fashion_mnist, load_digits
 
 SMALL = ("--hidden", "16", "--epochs", "3")
@@ -303,19 +304,57 @@ def test_mirrored_images() -> None:
         16, dtype=np.uint8
     )
     images, before = X.reshape(-1, 4, 4), X.copy().reshape(-1, 4, 4)
-    mirror = Mirror(X, seed=0)
-    mirror.on_epoch_begin(0, {})
-    turned = (images != before).any(axis=(1, 2))
-    assert 40 < turned.sum() < 110
-    assert (images[turned] == before[turned, :, ::-1]).all()
-    result = bp("train", "--mirror", "--epochs", "2", "--json", "--out", "a.safetensors")
+    augment = Augment(X, seed=0, mirror=True, shift=0)
+    for _ in range(3):
+        augment.on_epoch_begin(0, {})
+        turned = (images != before).any(axis=(1, 2))
+        assert 40 < turned.sum() < 110
+        assert (images[turned] == before[turned, :, ::-1]).all()
+
+
+def test_moved_images() -> None:
+    """Each goes one of nine ways, from where it was at first; what comes in is 0."""
+    X = np.random.default_rng(0).integers(1, 256, (900, 16), dtype=np.uint8)
+    images = X.reshape(-1, 4, 4)
+    before = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    augment = Augment(X, seed=0, mirror=False, shift=1)
+    for _ in range(2):
+        augment.on_epoch_begin(0, {})
+        ways = [
+            (images == before[:, y : y + 4, x : x + 4]).all(axis=(1, 2)).sum()
+            for y in range(3)
+            for x in range(3)
+        ]
+        assert sum(ways) == len(images)
+        assert min(ways) > 60
+
+
+def test_changed_images_are_asked_for() -> None:
+    result = bp(
+        "train", "--mirror", "--shift", "1", "--epochs", "2", "--json", "--out", "a.safetensors"
+    )
     assert result.code == 0, result.err
-    assert "mirrored at random" in result.out
+    assert "mirrored at random, moved by up to 1 pixel" in result.out
     plain = bp("train", "--epochs", "2", "--json", "--out", "b.safetensors")
     assert plain.json["train_loss"] != result.json["train_loss"]
     Path("rows.csv").write_text("a,y\n" + "1,2\n2,3\n" * 20)
-    refused = bp("train", "rows.csv", "--target", "y", "--mirror")
-    assert "--mirror needs images, got the table rows.csv" in refused.err
+    for flags in (["--mirror"], ["--shift", "2"]):
+        refused = bp("train", "rows.csv", "--target", "y", *flags)
+        assert f"{flags[0]} needs images, got the table rows.csv" in refused.err
+    refused = bp("train", "--shift", "8")
+    assert "--shift must be less than the 8 pixels of a side, got 8" in refused.err
+
+
+def test_what_images_get_by_default() -> None:
+    """Clothes may be mirrored; large sets are moved; nothing of it where it is refused."""
+    settings = Settings(model="cnn").fill(60_000, clothes=True)
+    assert (settings.scale, settings.mirror, settings.shift) == ("none", True, 1)
+    settings = Settings(model="cnn", mirror=False, shift=0).fill(60_000, clothes=True)
+    assert (settings.mirror, settings.shift) == (False, 0)
+    settings = Settings(model="cnn").fill(1_000)
+    assert (settings.mirror, settings.shift) == (False, 0)
+    settings = Settings().fill(60_000, clothes=True)
+    assert (settings.scale, settings.mirror, settings.shift) == ("standard", False, 0)
 
 
 def test_the_cnn_is_small() -> None:

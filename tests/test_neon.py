@@ -53,7 +53,13 @@ def test_upper_floors_compile(tmp_path: Path, toolchain: cbuild.Toolchain) -> No
     cbuild.compile_all(tmp_path, toolchain, jobs)
 
 
-@pytest.mark.parametrize("row", cbuild.isa_rows("aarch64"))
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, marks=[pytest.mark.long] * (row == "reference"))
+        for row in cbuild.isa_rows("aarch64")
+    ],
+)
 def test_kernels(arm_programs: Path, toolchain: cbuild.Toolchain, row: str, seed: int) -> None:
     """Every check of tests/test_kernels.py."""
     c_programs.check_row(arm_programs / "kernel_check", row, seed, toolchain)

@@ -12,8 +12,8 @@ import bpfast as bp
 from bpfast.cli.recipes import image_shape
 
 
-class Mirror(bp.Callback):
-    """Turn every image left to right with probability 1/2, before each epoch.
+class Augment(bp.Callback):
+    """Turn and move every image at random, before each epoch.
 
     Parameters
     ----------
@@ -22,6 +22,11 @@ class Mirror(bp.Callback):
         are.
     seed : int
         Of the draws.
+    mirror : bool
+        Turn left to right with probability 1/2.
+    shift : int
+        Pixels by which each moves at most, down or up and to the right or left, all ways equally
+        probable; what comes in from outside is 0.
 
     References
     ----------
@@ -29,11 +34,21 @@ class Mirror(bp.Callback):
     networks, section 4.1.
     """
 
-    def __init__(self, images: NDArray[Any], seed: int) -> None:
+    def __init__(self, images: NDArray[Any], seed: int, *, mirror: bool, shift: int) -> None:
         self._images = images.reshape(len(images), *image_shape(images.shape[1])[:2])
+        edge = (shift, shift)
+        self._framed = np.pad(self._images, ((0, 0), edge, edge))
         self._rng = np.random.default_rng(seed)
+        self._mirror, self._shift = mirror, shift
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Turn half of the images."""
-        turned = self._rng.random(len(self._images)) < 0.5
-        self._images[turned] = self._images[turned, :, ::-1]
+        """Make other images of the first ones."""
+        images, side, ways = self._images, self._images.shape[1], 2 * self._shift + 1
+        way = self._rng.integers(ways**2, size=len(images))
+        for number in range(ways**2):
+            y, x = divmod(number, ways)
+            chosen = way == number
+            images[chosen] = self._framed[chosen, y : y + side, x : x + side]
+        if self._mirror:
+            turned = self._rng.random(len(images)) < 0.5
+            images[turned] = images[turned, :, ::-1]

@@ -226,13 +226,21 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale",
         choices=("standard", "none"),
-        help="standard: inputs of mean 0 and deviation 1, inside the model (default); or none",
+        help="standard: inputs of mean 0 and deviation 1, inside the model (default, but for cnn); "
+        "or none",
     )
     parser.add_argument(
         "--mirror",
-        action="store_true",
-        default=None,
-        help="turn images left to right at random, where that makes no other class",
+        action=argparse.BooleanOptionalAction,
+        help="turn images left to right at random, where that makes no other class (default: cnn "
+        "on fashion-mnist)",
+    )
+    parser.add_argument(
+        "--shift",
+        metavar="PIXELS",
+        type=INDEX,
+        help="move images at random by at most so many (default: 0, or cnn "
+        f"{RECIPES['cnn'].shift[1]} from 10,000 rows on)",
     )
     parser.add_argument(
         "--seed", metavar="N", type=INDEX, default=0, help="of split and training (default: 0)"

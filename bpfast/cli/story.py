@@ -70,6 +70,7 @@ def network_lines(net: Network, data: Data, settings: Settings, seed: int) -> li
     dropped = any(isinstance(layer, bpfast.Dropout) for layer in net.layers)
     traits += [f"dropout {settings.dropout:g}"] if dropped else []
     traits += ["mirrored at random"] if settings.mirror else []
+    traits += [f"moved by up to {_many(settings.shift, 'pixel')}"] if settings.shift else []
     traits += [f"l2 {settings.l2:g}"] if settings.l2 else []
     rate = (
         f"first steps of {settings.lr:g}" if settings.full_batch else f"rate {settings.lr:g} to 0"

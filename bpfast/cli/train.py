@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 import bpfast as bp
 from bpfast import optimizers
 from bpfast.cli import augment, story, tabular
-from bpfast.cli.data import TABLE, Data, Rows, default_stem, encode, load_data, source_of
+from bpfast.cli.data import (
+    FASHION_MNIST,
+    TABLE,
+    Data,
+    Rows,
+    default_stem,
+    encode,
+    load_data,
+    source_of,
+)
 from bpfast.cli.files import check_output, sha256
 from bpfast.cli.model import describe
 from bpfast.cli.recipes import RECIPES, image_shape
@@ -49,13 +58,18 @@ class Settings:
     lr: float = 0.0
     dropout: float | None = None
     l2: float = 0.0
-    scale: str = "standard"
-    mirror: bool = False
+    scale: str = ""
+    mirror: bool | None = None
+    shift: int | None = None
 
-    def fill(self, rows: int, *, regression: bool = False) -> Settings:
-        """Return these settings with what was left open chosen for so many training rows."""
+    def fill(self, rows: int, *, regression: bool = False, clothes: bool = False) -> Settings:
+        """Return these settings with what was left open chosen for so many training rows.
+
+        Clothes are the same when they are turned left to right.
+        """
         large = rows >= LARGE
         recipe = RECIPES[self.model]
+        mirror, shift = recipe.images and clothes, recipe.shift[large]
         batch_size = self.batch_size or (rows if self.full_batch else recipe.batch_size[large])
         epochs = recipe.epochs[large]
         if not self.full_batch:
@@ -67,6 +81,9 @@ class Settings:
             batch_size=batch_size,
             hidden=recipe.hidden if self.hidden is None else self.hidden,
             dropout=recipe.dropout / (1 + regression) if self.dropout is None else self.dropout,
+            scale=self.scale or recipe.scale,
+            mirror=mirror if self.mirror is None else self.mirror,
+            shift=shift if self.shift is None else self.shift,
             lr=self.lr or (recipe.lr if self.optimizer == "adam" else 0.0) or own_rate,
         )
 
@@ -85,8 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     check_output(path, force=arguments.force, own=True)
     flags = tabular.Flags.of(arguments)
     if source_of(arguments.data) == TABLE:
-        if RECIPES[settings.model].images or settings.mirror:
-            flag = "--mirror" if settings.mirror else f"--model {settings.model}"
+        model = f"--model {settings.model}" if RECIPES[settings.model].images else ""
+        flag = model or ("--mirror" if settings.mirror else "--shift" if settings.shift else "")
+        if flag:
             raise ValueError(f"{flag} needs images, got the table {arguments.data}")
         data = tabular.load_to_train(arguments.data, flags, seed)
     else:
@@ -98,7 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
             )
     for label in np.setdiff1d(data.classes, data.train.y).tolist():
         story.tell(f"{arguments.data}: no row of class {label} is among the training rows")
-    settings = settings.fill(len(data.train.y), regression=data.regression)
+    settings = settings.fill(
+        len(data.train.y), regression=data.regression, clothes=arguments.data == FASHION_MNIST
+    )
 
     say = (lambda *lines: None) if arguments.quiet else story.say
     say(story.machine_line(arguments.threads), story.data_line(data))
@@ -177,9 +197,15 @@ def fit(
         return encode(rows.y, data.classes, what)
 
     X = data.train.X
-    if settings.mirror:
+    if settings.mirror or settings.shift:
+        side = image_shape(X.shape[1])[0]
+        if (settings.shift or 0) >= side:
+            raise ValueError(
+                f"--shift must be less than the {side} pixels of a side, got {settings.shift}"
+            )
         X = X.copy()
-        callbacks = [augment.Mirror(X, seed), *callbacks]
+        changed = augment.Augment(X, seed, mirror=bool(settings.mirror), shift=settings.shift or 0)
+        callbacks = [changed, *callbacks]
     history = net.fit(
         X,
         targets(data.train, "the training rows"),
