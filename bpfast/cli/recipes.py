@@ -68,9 +68,9 @@ def _resmlp(
 ) -> list[Layer]:
     """Return residual blocks of the kind of He et al. 2016: normalisation and relu come first.
 
-    A third of the dropout is the inputs' share.
+    Half of the dropout is the inputs' share.
     """
-    layers = _dropout(dropout / 3)
+    layers = _dropout(dropout / 2)
     for i, units in enumerate(hidden):
         dense = bp.Dense(units, weight_init="he_normal", weight_regularizer=penalty)
         layers.append(bp.Residual([*_normed(dropout), dense]) if i else dense)
@@ -133,10 +133,10 @@ RECIPES: Final = {
     ),
     "resmlp": Recipe(
         _resmlp,
-        (256, 256, 256),
-        (40, 15),
+        (512, 512, 512, 512),
+        (40, 30),
         (32, 256),
-        0.3,
+        0.4,
         4e-3,
         schedule=bp.schedules.OneCycle,
     ),

@@ -182,7 +182,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
 {
     profile *p = arg;
     bpfast_run *run = p->run;
-    const size_t pieces = bpfast_run_piece_count(run), stride = run->tuner.now * pieces;
+    const size_t pieces = bpfast_run_piece_count(run), stride = run->tuner.best * pieces;
     const bp_fpmode mode = bp_fpmode_enter();
     stopwatch watch = {p->seconds + id * pieces, 0};
     if (id == 0) p->team = bp_team_size(team);
@@ -217,7 +217,7 @@ bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seco
         run->stop = false;
         const bp_fpmode mode = bp_fpmode_enter();
         bp_run_prepare(run, &run->batch[0]);
-        bp_team_run(run->tuner.now, run->config.exact_threads, timed_task, &p);
+        bp_team_run(run->tuner.best, run->config.exact_threads, timed_task, &p);
         bp_fpmode_leave(mode);
     }
     *team = p.team;

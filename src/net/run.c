@@ -354,7 +354,7 @@ bpfast_cursor bpfast_run_cursor(const bpfast_run *run) { return run->cursor; }
 
 bpfast_fault bpfast_run_fault(const bpfast_run *run) { return run->fault; }
 
-size_t bpfast_run_threads(const bpfast_run *run) { return run->tuner.now; }
+size_t bpfast_run_threads(const bpfast_run *run) { return run->tuner.best; }
 
 const double *bpfast_run_residuals(const bpfast_run *run, bool validation)
 {
