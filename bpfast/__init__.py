@@ -35,6 +35,8 @@ _EXPORTS = {
     "L2": "regularizers",
     "MaxNorm": "constraints",
     "NonNegative": "constraints",
+    "EMA": "callbacks",
+    "SWA": "callbacks",
     "Callback": "callbacks",
     "Checkpoint": "callbacks",
     "EarlyStopping": "callbacks",
@@ -57,9 +59,11 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "EMA",
     "L1",
     "L2",
     "SGD",
+    "SWA",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -116,6 +120,8 @@ if TYPE_CHECKING:
         schedules,
     )
     from bpfast.callbacks import (
+        EMA,
+        SWA,
         Callback,
         Checkpoint,
         EarlyStopping,

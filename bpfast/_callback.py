@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bpfast.network import Network
 
 #: The numbers of an epoch or batch by name.
@@ -23,11 +25,14 @@ class Callback:
     ----------
     net : Network
         The network that is being trained; set by fit.
+    inputs : ndarray (rows, inputs) or None
+        The training rows, while they are trained on; set by fit.
     monitor : str or None
         A key that the fit must record; a ValueError before training when it will not.
     """
 
     net: Network
+    inputs: NDArray[Any] | None = None
     monitor: str | None = None
 
     def on_train_begin(self, logs: Logs) -> bool | None:

@@ -44,7 +44,7 @@ class Progress:
     epoch: int = 0
     cursor: dict[str, Any] = field(default_factory=dict)
     rows: int = 0
-    batch_size: int = 0
+    batch_size: int = 0  # rows of a step
     history: dict[str, Any] = field(default_factory=dict)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class Fit:
         self.schedule = schedules.get(options["schedule"])
         self.epochs = check_count("epochs", options["epochs"])
         self.batch_size = check_count("batch_size", options["batch_size"])
+        self.accumulate = check_count("accumulate", options["accumulate"])
         self.shuffle = check_bool("shuffle", options["shuffle"])
         self.on_divergence = check_choice(
             "on_divergence", options["on_divergence"], ("raise", "stop", "ignore")
@@ -87,6 +88,8 @@ class Fit:
             )
         self.rows, self.validation = self._split(rows, known, share, options)
         self.batch_size = min(self.batch_size, len(self.rows))
+        self.accumulate = min(self.accumulate, -(-len(self.rows) // self.batch_size))
+        self.step_rows = min(self.batch_size * self.accumulate, len(self.rows))
         self.scorer = Scorer(net, self.loss, options["metrics"], self.rows)
         self.history = History()
         given = check_callbacks(options["callbacks"])
@@ -101,9 +104,9 @@ class Fit:
         self.watchers = [c for c in self.callbacks if c.uses_batches]
         self.keepers = [c for c in self.callbacks if _keeps_state(c)]
         check_monitors([*given, self.schedule], self._recorded())
-        if isinstance(self.optimizer, optimizers.Rprop) and self.batch_size < len(self.rows):
+        if isinstance(self.optimizer, optimizers.Rprop) and self.step_rows < len(self.rows):
             warnings.warn(
-                f"Rprop needs full batches: batch_size={self.batch_size} of {len(self.rows)} rows",
+                f"Rprop needs full batches: batch_size={self.step_rows} of {len(self.rows)} rows",
                 stacklevel=4,
             )
         self.resume = check_bool("resume", options["resume"])
@@ -146,10 +149,10 @@ class Fit:
         progress = self.net._progress
         if not self.resume or progress is None:
             return
-        if (progress.rows, progress.batch_size) != (len(self.rows), self.batch_size):
+        if (progress.rows, progress.batch_size) != (len(self.rows), self.step_rows):
             raise ValueError(
                 f"resume needs the {progress.rows} training rows and batch_size "
-                f"{progress.batch_size} of before, got {len(self.rows)} and {self.batch_size}"
+                f"{progress.batch_size} of before, got {len(self.rows)} and {self.step_rows}"
             )
         before, now = len(progress.freeze().callbacks), len(self.keepers)
         if before != now:
@@ -176,6 +179,7 @@ class Fit:
                 net._threads(),
                 self.shuffle,
                 self.on_divergence == "ignore",
+                self.accumulate,
             )
         return _core.Run(
             net._core,
@@ -189,6 +193,7 @@ class Fit:
             check_inputs=rows.streamed,
             ignore_faults=self.on_divergence == "ignore",
             planned_epochs=float(self.epochs),
+            accumulate=self.accumulate,
         )
 
     def _prepare(self) -> Progress:
@@ -214,6 +219,8 @@ class Fit:
         net._batch_size = self.batch_size
         net.history = self.history
         net._progress = progress
+        if progress is None:
+            net._core.drop_average()  # of a fit that is not resumed
         if self.schedule is not None:
             self.schedule.reset()
         return progress or Progress()
@@ -227,7 +234,7 @@ class Fit:
         start = {"epochs": float(self.epochs)}
         for callback in self.callbacks:
             if callback is not self.history:
-                callback.net = self.net
+                callback.net, callback.inputs = self.net, self.rows.x
         try:
             stop = self._call("on_train_begin", start)
             if progress.history:
@@ -245,6 +252,9 @@ class Fit:
                 self.net._progress = None  # nothing is left to resume
         finally:
             self._call("on_train_end", logs)
+            for callback in self.callbacks:
+                if callback is not self.history:
+                    callback.inputs = None
         return self.history
 
     def _epoch(
@@ -311,14 +321,14 @@ class Fit:
                 return True, False
 
     def _rates(self, epoch: int) -> NDArray[np.float64]:
-        """Return the epoch's learning rate, or one for each batch."""
+        """Return the epoch's learning rate, or one for each step."""
         initial = self.optimizer.learning_rate
         if self.schedule is None:
             return np.array([initial])
         if not self.schedule.per_step:
             return np.array([self.schedule.rate(initial, float(epoch))])
-        batches = -(-len(self.rows) // self.batch_size)
-        return np.array([self.schedule.rate(initial, epoch + b / batches) for b in range(batches)])
+        steps = -(-len(self.rows) // self.step_rows)
+        return np.array([self.schedule.rate(initial, epoch + s / steps) for s in range(steps)])
 
     def _logs(
         self, penalty: float, sums: Mapping[str, float] | None, spread: NDArray[Any] | None
@@ -403,7 +413,7 @@ class LiveProgress:
         self.epoch = epoch
         self.cursor = cursor
         self.rows = len(fit.rows)
-        self.batch_size = fit.batch_size
+        self.batch_size = fit.step_rows
         self._objects = (fit.history, fit.keepers, fit.schedule)
 
     def freeze(self) -> Progress:

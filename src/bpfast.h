@@ -164,6 +164,17 @@ const char *bpfast_optimizer_slot_names(size_t rule); /* comma-separated */
 bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out);
 bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values);
 
+/* ---- an average of the parameters ---- */
+/* From now on each step moves it: after the nth it is the mean of w_1 .. w_n, where w_i counts decay^(n - i)
+ * times. `start`: steps counted before the first. Its memory is taken once and begins with the
+ * parameters as they are; decay 0: steps leave it alone. */
+bpfast_status bpfast_net_set_average(bpfast_net *net, double decay, uint64_t start,
+                                     bpfast_message *message);
+void bpfast_net_drop_average(bpfast_net *net);
+/* As an array shaped like the parameters, from and to; false when there is none. */
+bool bpfast_net_read_average(const bpfast_net *net, void *out);
+bool bpfast_net_write_average(bpfast_net *net, const void *values);
+
 /* ---- training runs ---- */
 typedef struct {
     const char *loss;                 /* NULL: no loss (low-level calls with own gradients) */
@@ -176,6 +187,7 @@ typedef struct {
     bpfast_data train, validation; /* borrowed while the run lives; rows 0: none */
     bpfast_objective objective;
     size_t batch_size;
+    size_t accumulate;  /* a step's gradient is that of so many batches together; 0: one */
     size_t threads;     /* most threads */
     bool exact_threads; /* use just that many: for tests of oversubscription */
     bool shuffle;
@@ -201,12 +213,12 @@ typedef struct {
 
 /* Where an epoch stands: enough to continue it elsewhere with the same bits. */
 typedef struct {
-    size_t batch;            /* steps done */
+    size_t batch;            /* steps done: of `accumulate` batches each */
     bpfast_scores scores;    /* so far */
     const double *residuals; /* so far, [outputs], or NULL: zero; read when the epoch begins */
 } bpfast_cursor;
 
-/* Packs weights, draws the order. rates: one learning rate, or one for each batch of the epoch;
+/* Packs weights, draws the order. rates: one learning rate, or one for each step of the epoch;
  * borrowed until the epoch ends. cursor: where to start. */
 void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates,
                             const bpfast_cursor *cursor);

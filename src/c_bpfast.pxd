@@ -126,6 +126,13 @@ cdef extern from "bpfast.h" nogil:
     c_bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out) noexcept
     c_bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values) noexcept
 
+    bpfast_status bpfast_net_set_average(
+        bpfast_net *net, double decay, uint64_t start, bpfast_message *message
+    ) noexcept
+    void bpfast_net_drop_average(bpfast_net *net) noexcept
+    c_bool bpfast_net_read_average(const bpfast_net *net, void *out) noexcept
+    c_bool bpfast_net_write_average(bpfast_net *net, const void *values) noexcept
+
     ctypedef struct bpfast_objective:
         const char *loss
         double parameter
@@ -136,6 +143,7 @@ cdef extern from "bpfast.h" nogil:
         bpfast_data train, validation
         bpfast_objective objective
         size_t batch_size
+        size_t accumulate
         size_t threads
         c_bool exact_threads
         c_bool shuffle

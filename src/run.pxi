@@ -13,7 +13,7 @@ cdef class Run:
     def __cinit__(self, Net net, Data train, Data validation, Objective objective,
                   size_t batch_size, size_t threads, bint exact_threads=False, bint shuffle=True,
                   bint sweep=False, bint check_inputs=False, bint ignore_faults=False,
-                  double planned_epochs=1.0):
+                  double planned_epochs=1.0, size_t accumulate=1):
         cdef bpfast_config config
         cdef bpfast_message message
         cdef bpfast_status status
@@ -26,6 +26,7 @@ cdef class Run:
         if objective is not None:
             config.objective = objective.objective
         config.batch_size = batch_size
+        config.accumulate = accumulate
         config.threads = threads
         config.exact_threads = exact_threads
         config.shuffle = shuffle
@@ -45,7 +46,7 @@ cdef class Run:
         return bpfast_run_threads(self.run)
 
     def begin_epoch(self, rates, dict cursor):
-        """`rates`: float64, one or one a batch. `cursor`: {} or what cursor() returned."""
+        """`rates`: float64, one or one a step. `cursor`: {} or what cursor() returned."""
         cdef bpfast_cursor c
         cdef Borrowed residuals
         memset(&c, 0, sizeof(c))

@@ -198,6 +198,7 @@ void bpfast_run_apply(bpfast_run *run, double rate)
     const bp_fpmode mode = bp_fpmode_enter();
     run->norm_clips = net->optimizer.clip_norm > 0;
     run->batch[0].update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1);
+    run->batch[0].average_share = bp_net_average_share(net);
     bp_run_pack(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, apply_task, &j);
     bpfast_run_unpack(run);

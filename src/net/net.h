@@ -72,6 +72,9 @@ struct bpfast_net {
     double learning_rate;
     bool has_optimizer;
     void *state;     /* slots, one after the other, n_state elements each */
+    void *average;   /* of the parameters, in the order of a slot; or NULL */
+    double average_decay;   /* 0: steps leave it alone */
+    uint64_t average_start; /* steps before its first */
     bp_spare *spare; /* of inference, which may change nothing else here */
     bpfast_counters counters;
     bp_tuner tuner; /* of the last run, for the next with the same batch */
@@ -82,6 +85,12 @@ BP_INLINE void *bp_state_slot(const bpfast_net *net, size_t slot)
 {
     const bool has = net->state && slot < bp_rule_slots(net->optimizer.rule);
     return has ? bp_at(net->state, slot * net->n_state, net->k->size) : NULL;
+}
+/* What the next step counts for in the average; 0: nothing. */
+BP_INLINE double bp_net_average_share(const bpfast_net *net)
+{
+    if (!net->average || net->average_decay == 0) return 0;
+    return bp_average_share(net->average_decay, net->counters.step + 1 - net->average_start);
 }
 /* Mean and scale of the inputs, or NULL. */
 BP_INLINE const void *bp_net_mean(const bpfast_net *net)

@@ -198,7 +198,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
         if (id == 0) bp_run_add_scores(run, batch, &pass);
         lap(&watch, at_prepare(run));
         if (steps) timed_gradients(run, batch, &pass, team, id, &watch);
-        if (id == 0) bp_run_advance(run, &run->batch[1 - parity], steps);
+        if (id == 0) bp_run_advance(run, batch, &run->batch[1 - parity], steps);
         lap(&watch, at_prepare(run));
         bp_team_wait(team, id);
         lap(&watch, at_wait(run));
@@ -210,7 +210,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
 bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seconds, size_t *team)
 {
     profile p = {.run = run, .seconds = seconds};
-    if (run->cursor.batch < run->batches && run->status == BPFAST_OK) {
+    if (run->cursor.batch < run->steps && run->status == BPFAST_OK) {
         if (!run->packed) bp_run_pack(run);
         run->steps_left = max_steps;
         run->deadline = INFINITY;

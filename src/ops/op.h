@@ -222,6 +222,8 @@ typedef struct {
     const bp_update *update;
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
+    void *average;       /* of the weights, in the order of a slot, or NULL */
+    double share;        /* of the new weights in it; 0: it stays */
     size_t batch;        /* rows */
     bool far;            /* weights and state come from beyond L2: they are asked for in time */
     bool shared;         /* other cores work on the same step */

@@ -122,6 +122,8 @@ typedef struct {
 double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate); /* initial state */
 /* step counts from 1 */
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
+/* The share of the newest of n values in their mean, where each counts decay times as much as the next. */
+double bp_average_share(double decay, uint64_t n);
 double bp_clip_factor(double norm, double limit);
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
                    size_t rows, size_t cols, size_t ld); /* g is changed where it is clipped */
