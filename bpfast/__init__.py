@@ -43,6 +43,7 @@ _EXPORTS = {
     "History": "callbacks",
     "LambdaCallback": "callbacks",
     "Progress": "callbacks",
+    "TensorBoard": "callbacks",
     "DivergenceError": "errors",
     "ShapeError": "errors",
     "activations": "",
@@ -54,6 +55,7 @@ _EXPORTS = {
     "losses": "",
     "metrics": "",
     "optimizers": "",
+    "plot": "",
     "regularizers": "",
     "schedules": "",
 }
@@ -83,6 +85,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "ShapeError",
+    "TensorBoard",
     "__version__",
     "activations",
     "callbacks",
@@ -96,6 +99,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "regularizers",
     "schedules",
     "set_num_threads",
@@ -116,6 +120,7 @@ if TYPE_CHECKING:
         losses,
         metrics,
         optimizers,
+        plot,
         regularizers,
         schedules,
     )
@@ -128,6 +133,7 @@ if TYPE_CHECKING:
         History,
         LambdaCallback,
         Progress,
+        TensorBoard,
     )
     from bpfast.config import isas, set_num_threads, show_config
     from bpfast.constraints import MaxNorm, NonNegative

@@ -16,13 +16,12 @@ from bpfast._check import bad_value, check_count, check_positive
 from bpfast._data import as_rows
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from bpfast._data import Rows
     from bpfast.network import LossLike, Network
     from bpfast.optimizers import Optimizer
+    from bpfast.plot import Axes
 
-#: A loss above so many times the least so far ends the test (fastai's limit): means of RECENT losses.
+#: The mean of RECENT losses above so many times the least so far ends the test (fastai's limit).
 DIVERGED = 4.0
 RECENT = 5
 #: Standard deviation of the smoothing, in steps of a test of a hundred.
@@ -143,8 +142,8 @@ def _train(
         net.step(replace(optimizer, learning_rate=float(rate)))
     if len(found) < FEWEST:
         raise ValueError(
-            f"no rate found: the loss was not finite after {len(found)} steps. Try a smaller low, or "
-            "scaled inputs"
+            f"no rate found: the loss was not finite after {len(found)} steps. Try a smaller low, "
+            "or scaled inputs"
         )
     return np.array(found)
 

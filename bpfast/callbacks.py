@@ -1,7 +1,8 @@
 """What a fit tells, and who may stop it.
 
 Callbacks change no bit of the weights, save where they say so (`EarlyStopping` may put earlier
-ones back, `EMA` and `SWA` put their average in place). Epochs and batches count from 0; ``logs`` holds the numbers of the history so far.
+ones back, `EMA` and `SWA` put their average in place). Epochs and batches count from 0; ``logs``
+holds the numbers of the history so far.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bpfast._check import (
 )
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
+from bpfast._tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +39,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "Progress",
+    "TensorBoard",
     "check_callbacks",
     "check_monitors",
 ]

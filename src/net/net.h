@@ -71,11 +71,11 @@ struct bpfast_net {
     bp_optimizer optimizer;
     double learning_rate;
     bool has_optimizer;
-    void *state;     /* slots, one after the other, n_state elements each */
-    void *average;   /* of the parameters, in the order of a slot; or NULL */
+    void *state;            /* slots, one after the other, n_state elements each */
+    void *average;          /* of the parameters, in the order of a slot; or NULL */
     double average_decay;   /* 0: steps leave it alone */
     uint64_t average_start; /* steps before its first */
-    bp_spare *spare; /* of inference, which may change nothing else here */
+    bp_spare *spare;        /* of inference, which may change nothing else here */
     bpfast_counters counters;
     bp_tuner tuner; /* of the last run, for the next with the same batch */
     size_t tuned_batch;

@@ -187,8 +187,8 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     bp_update update = batch->update;
     const bool alone = batch->starts && batch->ends;
     if (mode == BP_GRADIENT_UPDATE && (run->norm_clips || run->config.sweep || !alone)) {
-        const bp_gradient store = bp_run_gradient(
-            run, batch, batch->starts ? BP_GRADIENT_STORE : BP_GRADIENT_ADD, NULL);
+        const bp_gradient store =
+            bp_run_gradient(run, batch, batch->starts ? BP_GRADIENT_STORE : BP_GRADIENT_ADD, NULL);
         run_items(run, pass, team, id, &store);
         if (!batch->ends) return;
         bp_team_wait(team, id);

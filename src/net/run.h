@@ -48,8 +48,8 @@ struct bpfast_run {
     const double *rates;
     size_t n_rates, steps;
     bpfast_cursor cursor;
-    size_t part;          /* batches of the step under way that are done */
-    double weight_sum;    /* of all its rows */
+    size_t part;       /* batches of the step under way that are done */
+    double weight_sum; /* of all its rows */
     bool packed;
 
     /* a chunk under way: written by thread 0 between barriers, or atomically */
