@@ -13,7 +13,6 @@ from bpfast._callable_run import SHUFFLE
 from bpfast._callback import Callback, Logs
 from bpfast._check import (
     bad_type,
-    bad_value,
     check_bool,
     check_count,
     check_fraction,
@@ -23,6 +22,7 @@ from bpfast._check import (
 )
 
 if TYPE_CHECKING:
+    from bpfast._fit import Fit
     from bpfast.network import Network
 
 Array = NDArray[Any]
@@ -40,7 +40,13 @@ class Average(Callback):
     def __init__(self, use_at_end: bool) -> None:
         self.use_at_end = check_bool("use_at_end", use_at_end)
         self.average: Array | None = None
+        self._rows: Array | None = None
         self._swapped = False  # the network has the average, and the core the weights to go on from
+
+    def attach(self, fit: Fit) -> None:
+        """Note the training rows."""
+        super().attach(fit)
+        self._rows = fit.rows.x
 
     @property
     def _begun(self) -> bool:
@@ -55,14 +61,14 @@ class Average(Callback):
         """Let the core go on with an average that it has."""
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Forget earlier fits; take the memory, unless a resumed fit has it."""
+        """Forget earlier fits."""
         self._reset()
         self.average, self._swapped = None, False
-        self.net._core.set_average(0.0, 0)
 
     def on_train_end(self, logs: Logs) -> None:
         """Put the average in place, but not in mid-epoch: a fit may resume there."""
         net, progress = self.net, self.net._progress
+        rows, self._rows = self._rows, None
         found = np.empty_like(net.parameters)
         if not net._core.read_average(found):
             self._reset()  # it went with the optimizer's state after a divergence
@@ -76,8 +82,8 @@ class Average(Callback):
             if progress is not None:
                 net._core.write_average(net.parameters)
                 self._swapped = True
-            assert self.inputs is not None
-            self.apply(net, self.inputs, batch_size=net._batch_size or 1)
+            assert rows is not None
+            self.apply(net, rows, batch_size=net._batch_size or 1)
         if progress is None:
             net._core.drop_average()
 
@@ -289,9 +295,9 @@ class SWA(Average):
 
 def check_one_average(callbacks: tuple[Callback, ...], argument: str) -> None:
     """Raise where two would average: a network holds one average."""
-    found = [c for c in callbacks if isinstance(c, Average)]
-    if len(found) > 1:
-        raise bad_value(argument, "with at most one EMA or SWA", found)
+    found = sum(isinstance(c, Average) for c in callbacks)
+    if found > 1:
+        raise ValueError(f"{argument} must have at most one EMA or SWA, got {found}")
 
 
 def refresh_statistics(net: Network, x: Array, batch_size: int) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from bpfast._fit import Fit
     from bpfast.network import Network
 
 #: The numbers of an epoch or batch by name.
@@ -25,15 +24,16 @@ class Callback:
     ----------
     net : Network
         The network that is being trained; set by fit.
-    inputs : ndarray (rows, inputs) or None
-        The training rows, while they are trained on; set by fit.
     monitor : str or None
         A key that the fit must record; a ValueError before training when it will not.
     """
 
     net: Network
-    inputs: NDArray[Any] | None = None
     monitor: str | None = None
+
+    def attach(self, fit: Fit) -> None:
+        """Belong to a fit, before it begins: set `net`."""
+        self.net = fit.net
 
     def on_train_begin(self, logs: Logs) -> bool | None:
         """Begin a fit; ``logs["epochs"]`` is the number of epochs asked for."""

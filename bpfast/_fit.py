@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core, losses, optimizers, schedules
+from bpfast._averages import Average
 from bpfast._callable_run import CallableRun
 from bpfast._check import (
     bad_type,
@@ -203,12 +204,18 @@ class Fit:
         progress = net._progress.freeze() if self.resume and net._progress is not None else None
         measures = net._plan.standardizes and not net._measured
         before = net._buffers.copy()
+        averages = any(isinstance(c, Average) for c in self.callbacks)
+        had = net._core.read_average()
         try:
+            if averages:
+                net._core.set_average(0.0, 0)  # the memory; the callback says when to begin
             if measures:
                 net._core.standardize(self.rows.x)
             net._set_optimizer(self.optimizer)
         except BaseException:  # without memory for one, the other is undone
             net._buffers[...] = before
+            if not had:
+                net._core.drop_average()
             raise
         net._measured = net._measured or measures
         if progress is None and net._progress is not None and net._progress.cursor:
@@ -219,7 +226,7 @@ class Fit:
         net._batch_size = self.batch_size
         net.history = self.history
         net._progress = progress
-        if progress is None:
+        if not averages:
             net._core.drop_average()  # of a fit that is not resumed
         if self.schedule is not None:
             self.schedule.reset()
@@ -234,7 +241,7 @@ class Fit:
         start = {"epochs": float(self.epochs)}
         for callback in self.callbacks:
             if callback is not self.history:
-                callback.net, callback.inputs = self.net, self.rows.x
+                callback.attach(self)
         try:
             stop = self._call("on_train_begin", start)
             if progress.history:
@@ -252,9 +259,6 @@ class Fit:
                 self.net._progress = None  # nothing is left to resume
         finally:
             self._call("on_train_end", logs)
-            for callback in self.callbacks:
-                if callback is not self.history:
-                    callback.inputs = None
         return self.history
 
     def _epoch(

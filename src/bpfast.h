@@ -171,7 +171,7 @@ bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values);
 bpfast_status bpfast_net_set_average(bpfast_net *net, double decay, uint64_t start,
                                      bpfast_message *message);
 void bpfast_net_drop_average(bpfast_net *net);
-/* As an array shaped like the parameters, from and to; false when there is none. */
+/* As an array shaped like the parameters, from and to (out NULL: nowhere); false when there is none. */
 bool bpfast_net_read_average(const bpfast_net *net, void *out);
 bool bpfast_net_write_average(bpfast_net *net, const void *values);
 

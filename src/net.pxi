@@ -172,8 +172,12 @@ cdef class Net:
     def drop_average(self):
         bpfast_net_drop_average(self.net)
 
-    def read_average(self, out):
-        cdef Borrowed held = Borrowed(out, True)
+    def read_average(self, out=None):
+        """Whether there is an average; then it is in `out`, unless that is None."""
+        cdef Borrowed held
+        if out is None:
+            return bool(bpfast_net_read_average(self.net, NULL))
+        held = Borrowed(out, True)
         return bool(bpfast_net_read_average(self.net, held.view.buf))
 
     def write_average(self, values):

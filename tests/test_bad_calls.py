@@ -51,6 +51,8 @@ OPTIONS: dict[str, Row] = {
         "batch_size must be an int >= 1, got True",
     ),
     "batch_size 2^63": (fit(batch_size=2**63), ValueError, "batch_size .* at most 92.*, got 922"),
+    "accumulate 0": (fit(accumulate=0), ValueError, "accumulate must be an int >= 1, got 0"),
+    "accumulate 2.0": (fit(accumulate=2.0), TypeError, "accumulate must be an int >= 1, got 2.0"),
     "shuffle 1": (fit(shuffle=1), TypeError, "shuffle must be True or False, got 1"),
     "loss misspelt": (fit(loss="msee"), ValueError, "loss must be one of .*mse.*, got 'msee'"),
     "loss None": (fit(loss=None), TypeError, "loss must be a name.*, got None"),
@@ -70,6 +72,11 @@ OPTIONS: dict[str, Row] = {
         r"callbacks\[0\] must be a Callback object, got the class EarlyStopping",
     ),
     "one callback": (fit(callbacks=bp.Progress()), TypeError, "callbacks must be a sequence"),
+    "two averages": (
+        fit(callbacks=[bp.EMA(), bp.SWA()]),
+        ValueError,
+        "callbacks must have at most one EMA or SWA, got 2",
+    ),
     "monitor of nothing": (
         fit(callbacks=[bp.EarlyStopping()]),
         ValueError,
@@ -214,6 +221,31 @@ CALLS: dict[str, Row] = {
         r"backward needs forward\(X, training=True\) before it",
     ),
     "step by 3": (lambda net: net.step(3), TypeError, "optimizer must be a name .*, got 3"),
+    "rates from 1 to 0.1": (
+        lambda net: net.find_lr(X, Y, loss="mse", low=1, high=0.1),
+        ValueError,
+        "low must be less than high=0.1, got 1",
+    ),
+    "rates from 0": (
+        lambda net: net.find_lr(X, Y, loss="mse", low=0),
+        ValueError,
+        "low must be a finite number > 0, got 0",
+    ),
+    "five rates": (
+        lambda net: net.find_lr(X, Y, loss="mse", steps=5),
+        ValueError,
+        "steps must be at least 10, got 5",
+    ),
+    "rates for NaN": (
+        lambda net: net.find_lr(with_value(X, NAN, 3, 4), Y, loss="mse"),
+        ValueError,
+        "X must be finite, got nan at row 3, column 4",
+    ),
+    "rates of no optimizer": (
+        lambda net: net.find_lr(X, Y, loss="mse", optimizer=0.1),
+        TypeError,
+        "optimizer must be a name .*, got 0.1",
+    ),
     "weights from None": (
         lambda net: net.load_weights(None),
         TypeError,
@@ -389,7 +421,7 @@ def test_malformed_calls(net: bp.Network, what: str) -> None:
 NEVER = [object(), 1j, b"bytes", {1, 2}, NAN, -INF, 10**400, -(2**70), Fraction(-1, 3), "\n"]
 CLASSES = [
     bp.Dense, bp.Dropout, bp.Standardize, bp.EarlyStopping, bp.Checkpoint, bp.Progress,
-    bp.LambdaCallback, bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
+    bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard, bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
     bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
     *schedules.TABLE.values(), *losses.TABLE.values(), *initializers.TABLE.values(),
 ]  # fmt: skip
@@ -397,10 +429,12 @@ CLASSES = [
 NEEDED = {
     "units": 3, "rate": 0.5, "path": "unused", "max_value": 1.0, "l1": 0.1, "l2": 0.1, "decay": 0.1,
     "every": 2, "factor": 0.5, "epochs": 3, "value": 1.0, "function": lambda epoch, initial: 1.0,
+    "log_dir": "unused",
 }  # fmt: skip
 #: What is legal all the same: text that is a path or a key, numbers that are bounds.
 LEGAL = {
     ("Checkpoint", "path"): ["\n"],
+    ("TensorBoard", "log_dir"): ["\n"],
     ("EarlyStopping", "monitor"): ["\n"],
     ("ReduceOnPlateau", "monitor"): ["\n"],
     ("Uniform", "low"): [-(2**70), Fraction(-1, 3)],

@@ -312,7 +312,7 @@ void bpfast_net_drop_average(bpfast_net *net)
 
 bool bpfast_net_read_average(const bpfast_net *net, void *out)
 {
-    return read_slot(net, net->average, out);
+    return out ? read_slot(net, net->average, out) : net->average != NULL;
 }
 
 bool bpfast_net_write_average(bpfast_net *net, const void *values)

@@ -210,7 +210,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
 bpfast_status bpfast_run_profile(bpfast_run *run, size_t max_steps, double *seconds, size_t *team)
 {
     profile p = {.run = run, .seconds = seconds};
-    if (run->cursor.batch < run->steps && run->status == BPFAST_OK) {
+    if (run->cursor.batch < run->batches && run->status == BPFAST_OK) {
         if (!run->packed) bp_run_pack(run);
         run->steps_left = max_steps;
         run->deadline = INFINITY;

@@ -272,7 +272,7 @@ void bp_run_advance(bpfast_run *run, const bp_batch *done, bp_batch *next, bool 
         ++run->cursor.batch;
         if (learnt) ++run->net->counters.step;
         --run->steps_left;
-        run->stop |= run->cursor.batch == run->steps || run->steps_left == 0 ||
+        run->stop |= run->cursor.batch == run->batches || run->steps_left == 0 ||
                      bp_seconds() >= run->deadline;
     }
     if (!run->stop) bp_run_prepare(run, next);
@@ -355,14 +355,14 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     const double deadline = bp_seconds() + seconds;
     const size_t before = run->cursor.batch;
     size_t done = 0;
-    *finished = run->cursor.batch >= run->steps;
+    *finished = run->cursor.batch >= run->batches;
     if (*finished || run->status != BPFAST_OK) return run->status;
     if (!run->packed) bp_run_pack(run);
     const bp_fpmode mode = bp_fpmode_enter(); /* steps are prepared here too */
     do {
         run_chunk(run, max_steps - done, deadline);
         done = run->cursor.batch - before;
-        *finished = run->cursor.batch >= run->steps;
+        *finished = run->cursor.batch >= run->batches;
     } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
     bp_fpmode_leave(mode);
     run->net->tuner = run->tuner;

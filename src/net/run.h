@@ -46,7 +46,7 @@ struct bpfast_run {
 
     /* an epoch under way */
     const double *rates;
-    size_t n_rates, steps;
+    size_t n_rates, batches; /* batches: steps */
     bpfast_cursor cursor;
     size_t part;       /* batches of the step under way that are done */
     double weight_sum; /* of all its rows */
