@@ -41,6 +41,7 @@ _EXPORTS = {
     "History": "callbacks",
     "LambdaCallback": "callbacks",
     "Progress": "callbacks",
+    "WeightMonitor": "callbacks",
     "DivergenceError": "errors",
     "ShapeError": "errors",
     "activations": "",
@@ -79,6 +80,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "ShapeError",
+    "WeightMonitor",
     "__version__",
     "activations",
     "callbacks",
@@ -122,6 +124,7 @@ if TYPE_CHECKING:
         History,
         LambdaCallback,
         Progress,
+        WeightMonitor,
     )
     from bpfast.config import isas, set_num_threads, show_config
     from bpfast.constraints import MaxNorm, NonNegative

@@ -69,6 +69,8 @@ class CallableRun:
         self._rates: NDArray[np.float64] = np.zeros(1)
         self._order: NDArray[np.int64] | None = None
         self._before = net._state()
+        self._watch: NDArray[Any] | None = None
+        self.watched = False
         self.threads = self._run.threads
 
     def begin_epoch(self, rates: NDArray[np.float64], cursor: dict[str, Any]) -> None:
@@ -77,6 +79,7 @@ class CallableRun:
         self._cursor = {**zero, "loss_sum": 0.0, "weight_sum": 0.0, **cursor}
         self._rates = rates
         self._before = self._net._state()
+        self.watched = False
         counters = self._net._core.counters()
         if self._shuffle:
             self._order = _core.permutation(
@@ -109,10 +112,17 @@ class CallableRun:
         if not finite and not self._ignore_faults:
             raise _core.Fault("not_finite", len(self._net._plan.layers), batch, 0)
         self._run.backward(slope, False)
+        if self._watch is not None and batch == self._batches - 1:
+            self._watch[...] = self._net.parameters
+            self._watch, self.watched = None, True
         self._run.apply(float(self._rates[batch if len(self._rates) > 1 else 0]))
         self._cursor["batch"] += 1
         self._cursor["loss_sum"] += value * len(x)
         self._cursor["weight_sum"] += len(x)
+
+    def watch(self, before: NDArray[Any]) -> None:
+        """Let the epoch's last step copy the parameters that it meets to `before`."""
+        self._watch = before
 
     def unpack(self) -> None:
         """Do nothing: every step leaves the parameters current."""

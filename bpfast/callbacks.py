@@ -23,6 +23,7 @@ from bpfast._check import (
 )
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
+from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "Progress",
+    "WeightMonitor",
     "check_callbacks",
     "check_monitors",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _inference, config, losses
+from bpfast import _core, _describe, _diagnose, _inference, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_index, check_notes
@@ -419,6 +419,7 @@ class Network:
 
     summary = _describe.summary
     explain = _describe.explain
+    diagnose = _diagnose.diagnose
 
     def __repr__(self) -> str:
         """Show sizes and dtype."""
