@@ -44,6 +44,7 @@ _EXPORTS = {
     "LambdaCallback": "callbacks",
     "Progress": "callbacks",
     "TensorBoard": "callbacks",
+    "WeightMonitor": "callbacks",
     "DivergenceError": "errors",
     "ShapeError": "errors",
     "activations": "",
@@ -86,6 +87,7 @@ __all__ = [
     "Rprop",
     "ShapeError",
     "TensorBoard",
+    "WeightMonitor",
     "__version__",
     "activations",
     "callbacks",
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
         LambdaCallback,
         Progress,
         TensorBoard,
+        WeightMonitor,
     )
     from bpfast.config import isas, set_num_threads, show_config
     from bpfast.constraints import MaxNorm, NonNegative

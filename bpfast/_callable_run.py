@@ -71,6 +71,8 @@ class CallableRun:
         self._rates: NDArray[np.float64] = np.zeros(1)
         self._order: NDArray[np.int64] | None = None
         self._before = net._state()
+        self._watch: NDArray[Any] | None = None
+        self.watched = False
         self.threads = self._run.threads
 
     def begin_epoch(self, rates: NDArray[np.float64], cursor: dict[str, Any]) -> None:
@@ -79,6 +81,7 @@ class CallableRun:
         self._cursor = {**zero, "loss_sum": 0.0, "weight_sum": 0.0, **cursor}
         self._rates = rates
         self._before = self._net._state()
+        self.watched = False
         counters = self._net._core.counters()
         if self._shuffle:
             self._order = _core.permutation(
@@ -106,6 +109,9 @@ class CallableRun:
         for first in range(start, end, self._batch_size):
             span = slice(first, min(first + self._batch_size, end))
             self._add_gradient(span, end - start, first > start)
+        if self._watch is not None and step == self._steps - 1:
+            self._watch[...] = self._net.parameters
+            self._watch, self.watched = None, True
         self._run.apply(float(self._rates[step if len(self._rates) > 1 else 0]))
         self._cursor["batch"] += 1
 
@@ -125,6 +131,10 @@ class CallableRun:
         self._run.backward(slope, accumulate)
         self._cursor["loss_sum"] += value * len(x)
         self._cursor["weight_sum"] += len(x)
+
+    def watch(self, before: NDArray[Any]) -> None:
+        """Let the epoch's last step copy the parameters that it meets to `before`."""
+        self._watch = before
 
     def unpack(self) -> None:
         """Do nothing: every step leaves the parameters current."""

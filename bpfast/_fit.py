@@ -115,6 +115,7 @@ class Fit:
         if self.schedule is not None:
             self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
         self.run_: _core.Run | CallableRun = self._make_run(known)
+        self.before: NDArray[Any] | None = None  # parameters that the epoch's last step met
 
     # ---- preparation
 
@@ -323,6 +324,15 @@ class Fit:
                     return finished, True
             if finished:
                 return True, False
+
+    def watch_last_step(self) -> None:
+        """Let the last step of the epoch that begins leave its gradient in the network.
+
+        `before` then has the parameters that it met. No bit changes.
+        """
+        if self.before is None:
+            self.before = np.empty_like(self.net.parameters)
+        self.run_.watch(self.before)
 
     def _rates(self, epoch: int) -> NDArray[np.float64]:
         """Return the epoch's learning rate, or one for each step."""

@@ -26,6 +26,7 @@ from bpfast._check import (
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 from bpfast._tensorboard import TensorBoard
+from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,7 @@ __all__ = [
     "LambdaCallback",
     "Progress",
     "TensorBoard",
+    "WeightMonitor",
     "check_callbacks",
     "check_monitors",
 ]

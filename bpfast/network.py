@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _find_lr, _inference, config, losses
+from bpfast import _core, _describe, _diagnose, _find_lr, _inference, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
@@ -409,6 +409,7 @@ class Network:
     summary = _describe.summary
     explain = _describe.explain
     memory_required = _describe.memory_required
+    diagnose = _diagnose.diagnose
     find_lr = _find_lr.find_lr
 
     def __repr__(self) -> str:

@@ -224,6 +224,11 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
                             const bpfast_cursor *cursor);
 /* Up to max_steps steps, stopping soon after `seconds`. *finished: the epoch has no more batches. */
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished);
+/* Lets the last step of the present epoch, or of the next to begin, copy the parameters that it meets to
+ * `before` (like PARAM; borrowed until then) and leave its gradient, penalty included, in GRAD; all bits
+ * stay the same. */
+void bpfast_run_watch(bpfast_run *run, void *before);
+bool bpfast_run_watched(const bpfast_run *run); /* whether the epoch's last step did so */
 /* Makes parameters current again (also in mid-epoch); does nothing where they are. */
 void bpfast_run_unpack(bpfast_run *run);
 bpfast_cursor bpfast_run_cursor(const bpfast_run *run);
@@ -266,6 +271,30 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
 /* An activation on [rows][cols] row-major in place; softmax by rows. False when it is unknown. */
 bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols,
                      size_t itemsize);
+
+/* ---- what weights and outputs look like; all in double ---- */
+typedef struct {
+    double mean, std, norm, min, max; /* std: population; norm: root of the sum of squares */
+    double change;                    /* norm of the difference from `before`; 0 without */
+} bpfast_summary;
+/* Of x[n], n > 0, beside before[n] or NULL, and its histogram: edges [bins + 1] evenly from min to max
+ * (half a unit to both sides where these are equal), counts [bins], the last bin closed. Where x is
+ * not finite edges are NaN and counts 0. */
+void bpfast_summarize(const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
+                      bpfast_summary *out, int64_t *counts, double *edges);
+
+typedef struct {
+    size_t layer;          /* in */
+    double low, high;      /* in: outputs <= low and >= high are counted; NaN: none */
+    size_t units, outputs; /* columns, and values in all; 0: at inference it has no step of its own */
+    double mean, std;      /* of all values; population */
+    size_t silent;         /* units without a positive value */
+    size_t lows, highs;
+} bpfast_outputs;
+/* Fills `layers` from the outputs of these rows at inference, on the calling thread. A convolution that
+ * also does the max pooling behind it shows what that gives. */
+bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t rows,
+                          bpfast_outputs *layers, size_t n_layers, bpfast_message *message);
 
 /* ---- where the time of a training step goes ---- */
 typedef struct {

@@ -179,6 +179,8 @@ cdef extern from "bpfast.h" nogil:
     bpfast_status bpfast_run_steps(
         bpfast_run *run, size_t max_steps, double seconds, c_bool *finished
     ) noexcept
+    void bpfast_run_watch(bpfast_run *run, void *before) noexcept
+    c_bool bpfast_run_watched(const bpfast_run *run) noexcept
     void bpfast_run_unpack(bpfast_run *run) noexcept
     bpfast_cursor bpfast_run_cursor(const bpfast_run *run) noexcept
 
@@ -223,6 +225,26 @@ cdef extern from "bpfast.h" nogil:
 
     c_bool bpfast_activate(
         const char *activation, void *values, size_t rows, size_t cols, size_t itemsize
+    ) noexcept
+
+    ctypedef struct bpfast_summary:
+        double mean, std, norm, min, max, change
+
+    void bpfast_summarize(
+        const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
+        bpfast_summary *out, int64_t *counts, double *edges
+    ) noexcept
+
+    ctypedef struct bpfast_outputs:
+        size_t layer
+        double low, high
+        size_t units, outputs
+        double mean, std
+        size_t silent, lows, highs
+
+    bpfast_status bpfast_look(
+        const bpfast_net *net, const bpfast_array *x, size_t rows, bpfast_outputs *layers,
+        size_t n_layers, bpfast_message *message
     ) noexcept
 
     ctypedef struct bpfast_piece:

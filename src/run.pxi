@@ -8,7 +8,7 @@ cdef class Run:
     cdef Net net
     cdef Data train, validation
     cdef Objective objective
-    cdef Borrowed rates
+    cdef Borrowed rates, before
 
     def __cinit__(self, Net net, Data train, Data validation, Objective objective,
                   size_t batch_size, size_t threads, bint exact_threads=False, bint shuffle=True,
@@ -96,6 +96,17 @@ cdef class Run:
         f = bpfast_run_fault(self.run)
         raise Fault(
             "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
+
+    def watch(self, before):
+        """Lets the last step of the epoch that is about to begin copy the parameters that it meets to
+        `before`, and leave its gradient in the network."""
+        self.before = Borrowed(before, True)
+        bpfast_run_watch(self.run, self.before.view.buf)
+
+    @property
+    def watched(self):
+        """Whether the epoch's last step did so."""
+        return bool(bpfast_run_watched(self.run))
 
     def unpack(self):
         """Makes the parameters current; the next step reads them anew."""

@@ -203,6 +203,11 @@ double bp_weight_sum(const bpfast_data *data, const int64_t *rows, size_t first,
 void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_targets *targets,
                    size_t rows);
 
+/* ---- look.c: what goes through the layers ---- */
+typedef struct bp_look bp_look;
+void bp_look_at(bp_look *look, const bp_plan *plan, const bp_pass *pass, const bp_step *step,
+                size_t rows); /* after the step on so many rows */
+
 /* ---- infer.c ---- */
 typedef struct {
     const bpfast_net *net;
@@ -210,7 +215,8 @@ typedef struct {
     const bp_weights *w;
     const bpfast_array *x;
     size_t rows;
-    void *out;               /* row-major, or NULL when scoring */
+    void *out;               /* row-major, or NULL when scoring or looking */
+    bp_look *look;           /* or NULL */
     const bpfast_data *data; /* when scoring */
     const bp_objective *objective;
     bp_row_stats *stats; /* [rows] */
@@ -220,6 +226,10 @@ typedef struct {
 } bp_inference;
 bpfast_status bp_infer_plans(bpfast_net *net, bpfast_message *message);
 size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan);
+/* Memory of one call, for so many threads: weights, a scratch arena for each, row numbers; to be given
+ * back to net->spare. */
+bpfast_status bp_infer_open(void **memory, bp_inference *job, size_t threads, bool residuals,
+                            bpfast_message *message);
 bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);
 /* Threads for `repeats` steps of `flops` each over `rows` that can be split. */

@@ -186,7 +186,8 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
 {
     bp_update update = batch->update;
     const bool alone = batch->starts && batch->ends;
-    if (mode == BP_GRADIENT_UPDATE && (run->norm_clips || run->config.sweep || !alone)) {
+    const bool sweep = run->norm_clips || run->config.sweep || run->watches || !alone;
+    if (mode == BP_GRADIENT_UPDATE && sweep) {
         const bp_gradient store =
             bp_run_gradient(run, batch, batch->starts ? BP_GRADIENT_STORE : BP_GRADIENT_ADD, NULL);
         run_items(run, pass, team, id, &store);
@@ -327,6 +328,7 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
     run->part = 0;
     run->status = BPFAST_OK;
     run->bad_row = SIZE_MAX;
+    run->watched = false;
     if (cursor->residuals)
         memcpy(run->residuals, cursor->residuals, net->outputs * sizeof *run->residuals);
     else
@@ -347,7 +349,24 @@ static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
     run->stop = false;
     bp_run_prepare(run, &run->batch[0]);
     const size_t team = bp_team_run(run->tuner.now, run->config.exact_threads, chunk_task, run);
+    if (run->watches) return; /* such a step is no measure of the others */
     bp_tune_add(&run->tuner, team, run->cursor.batch - before, bp_seconds() - start);
+}
+
+/* As run_chunk, up to the epoch's last step or that one alone: its gradient is left in GRAD. */
+static void run_watched(bpfast_run *run, size_t max_steps, double deadline)
+{
+    bpfast_net *net = run->net;
+    const size_t left = run->batches - 1 - run->cursor.batch;
+    run->watches = left == 0;
+    if (run->watches) bp_weights_write(net, run->w, run->before);
+    run_chunk(run, run->watches ? 1 : bp_min(max_steps, left), deadline);
+    if (!run->watches) return;
+    if (!run->batch[0].learns) /* no weight, no step: nothing was stored */
+        memset(net->gradients, 0, net->n_parameters * net->k->size);
+    run->watches = false;
+    run->watched = true;
+    run->before = NULL;
 }
 
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished)
@@ -360,7 +379,7 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     if (!run->packed) bp_run_pack(run);
     const bp_fpmode mode = bp_fpmode_enter(); /* steps are prepared here too */
     do {
-        run_chunk(run, max_steps - done, deadline);
+        (run->before ? run_watched : run_chunk)(run, max_steps - done, deadline);
         done = run->cursor.batch - before;
         *finished = run->cursor.batch >= run->batches;
     } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
@@ -369,6 +388,10 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     run->net->tuned_batch = run->config.batch_size;
     return run->status;
 }
+
+void bpfast_run_watch(bpfast_run *run, void *before) { run->before = before; }
+
+bool bpfast_run_watched(const bpfast_run *run) { return run->watched; }
 
 bpfast_cursor bpfast_run_cursor(const bpfast_run *run) { return run->cursor; }
 
