@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpfast._callback import Callback, Logs
 from bpfast._check import bad_type, check_text
+
+if TYPE_CHECKING:
+    from bpfast.weight_monitor import WeightMonitor
 
 #: What is of the epoch, not of one kind of rows.
 _PLAIN = ("penalty", "learning_rate", "seconds")
@@ -40,7 +43,9 @@ class TensorBoard(Callback):
     batch size and seed.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str], *, monitor: Any = None) -> None:
+    def __init__(
+        self, log_dir: str | os.PathLike[str], *, monitor: WeightMonitor | None = None
+    ) -> None:
         if not isinstance(log_dir, str | os.PathLike):
             raise bad_type("log_dir", "a str or a path", log_dir)
         self.log_dir = check_text("log_dir", os.fspath(log_dir))

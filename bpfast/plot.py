@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bpfast._find_lr import LearningRateTest
     from bpfast.callbacks import History
     from bpfast.network import Network
+    from bpfast.weight_monitor import Look, WeightMonitor
 
 __all__ = [
     "confusion",
@@ -108,7 +109,7 @@ def learning_curves(
     return ax
 
 
-def weights(monitor: Any, tensor: str | None = None, *, ax: Axes | None = None) -> Axes:
+def weights(monitor: WeightMonitor, tensor: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw how the values of a tensor are distributed, one ridge an epoch, the first on top.
 
     Parameters
@@ -134,14 +135,14 @@ def weights(monitor: Any, tensor: str | None = None, *, ax: Axes | None = None) 
     return ax
 
 
-def gradients(monitor: Any, tensor: str | None = None, *, ax: Axes | None = None) -> Axes:
+def gradients(monitor: WeightMonitor, tensor: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw how the gradients of a tensor are distributed; arguments and result as of `weights`."""
     ax = _ridges(monitor, tensor, "gradient_histogram", "gradient_edges", ax)
     ax.set_xlabel("gradient")
     return ax
 
 
-def gradient_flow(monitor: Any, *, ax: Axes | None = None) -> Axes:
+def gradient_flow(monitor: WeightMonitor, *, ax: Axes | None = None) -> Axes:
     """Draw the norm of each kernel's gradient, from the input to the output, over the epochs.
 
     A line that falls from right to left by powers of ten shows gradients that vanish on their way
@@ -436,7 +437,7 @@ def _mark_best(ax: Axes, values: NDArray[Any], key: str) -> None:
 # ---- ridges ------------------------------------------------------------------------------------
 
 
-def _looks(monitor: Any) -> list[Any]:
+def _looks(monitor: WeightMonitor) -> list[Look]:
     """Return what the monitor saw."""
     found = list(getattr(monitor, "looks", ()))
     if not hasattr(monitor, "looks"):
@@ -447,7 +448,7 @@ def _looks(monitor: Any) -> list[Any]:
 
 
 def _ridges(
-    monitor: Any, tensor: str | None, counts_name: str, edges_name: str, ax: Axes | None
+    monitor: WeightMonitor, tensor: str | None, counts_name: str, edges_name: str, ax: Axes | None
 ) -> Axes:
     """Draw the histograms of a tensor, the first epoch on top."""
     looks = _looks(monitor)

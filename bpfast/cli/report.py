@@ -26,9 +26,11 @@ from bpfast.cli.files import check_output, sha256, write_text
 from bpfast.cli.page import figure, lines, page, section, table, tiles
 
 if TYPE_CHECKING:
+    from bpfast._diagnosis import Diagnosis
     from bpfast.cli.scores import Score
     from bpfast.network import Network
     from bpfast.plot import Axes
+    from bpfast.weight_monitor import WeightMonitor
 
 #: What a page begins with: such a file may be overwritten.
 _MARK: Final = "<!DOCTYPE html>\n<!-- a report of bpfast train -->\n"
@@ -65,8 +67,8 @@ class Run:
     record: Mapping[str, list[float]]
     score: Score
     seconds: float
-    monitor: Any
-    diagnosis: Any
+    monitor: WeightMonitor
+    diagnosis: Diagnosis
     model: Path
 
 
@@ -192,15 +194,14 @@ def _diagnosis(run: Run) -> str:
     """Tell what is wrong, why one thinks so, and what to do."""
     findings = run.diagnosis.findings
     if not findings:
-        return section("Diagnosis", lines(["Nothing found: all checks passed."]))
+        return section("Diagnosis", lines([str(run.diagnosis)]))
     cards = []
     for finding in findings:
-        place = f" in {finding.layer}" if finding.layer else ""
+        where = f"{finding.severity}, {finding.layer}"
         cards.append(
-            f'<article class="finding"><h3>{escape(f"{finding.name}{place}")} '
-            f"<small>{escape(str(finding.severity))}</small></h3>"
-            f"<p>{escape(str(finding.evidence))}</p>"
-            f"<p><strong>{escape(str(finding.advice))}</strong></p></article>"
+            f'<article class="finding"><h3>{escape(finding.name)} <small>{escape(where)}</small></h3>'
+            f"<p>{escape(finding.evidence)}</p>"
+            f"<p><strong>{escape(finding.advice)}</strong></p></article>"
         )
     return section("Diagnosis", *cards)
 

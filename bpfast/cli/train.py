@@ -32,6 +32,7 @@ from bpfast.cli.recipes import RECIPES, image_shape
 from bpfast.cli.scores import score
 
 if TYPE_CHECKING:
+    from bpfast._diagnosis import Diagnosis
     from bpfast.layers import Layer
     from bpfast.network import Network
     from bpfast.optimizers import Optimizer
@@ -156,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
         story.file_line(path),
         *story.next_lines(data, path),
     )
-    if page is not None:
+    if page is not None and monitor is not None and diagnosis is not None:
         made = report.Run(
             arguments.line, net, data, asdict(settings), seed, arguments.threads, history, scores,
             seconds, monitor, diagnosis, path,
@@ -224,12 +225,14 @@ def fit(
     return history.history
 
 
-def diagnose(net: Network, data: Data, settings: Settings) -> Any:
+def diagnose(net: Network, data: Data, settings: Settings) -> Diagnosis:
     """Return what is wrong with a network as `fit` leaves it."""
     return net.diagnose(
         data.train.X,
         targets(data, data.train, "the training rows"),
         optimizer=optimizer_of(settings),
+        batch_size=settings.batch_size,
+        feature_names=None if data.schema is None else data.schema.input_names,
         validation_data=(data.validation.X, targets(data, data.validation, "the validation rows")),
     )
 
