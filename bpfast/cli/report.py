@@ -199,7 +199,8 @@ def _diagnosis(run: Run) -> str:
     for finding in findings:
         where = f"{finding.severity}, {finding.layer}"
         cards.append(
-            f'<article class="finding"><h3>{escape(finding.name)} <small>{escape(where)}</small></h3>'
+            f'<article class="finding"><h3>{escape(finding.name)} '
+            f"<small>{escape(where)}</small></h3>"
             f"<p>{escape(finding.evidence)}</p>"
             f"<p><strong>{escape(finding.advice)}</strong></p></article>"
         )
