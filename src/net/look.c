@@ -132,8 +132,7 @@ bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t r
                           bpfast_outputs *layers, size_t n_layers, bpfast_message *message)
 {
     bp_look look = {.layers = layers, .n_layers = n_layers};
-    bp_inference job = {
-        .net = net, .plan = &net->infer[0], .x = x, .rows = rows, .look = &look};
+    bp_inference job = {.net = net, .plan = &net->infer[0], .x = x, .rows = rows, .look = &look};
     bp_layout layout = {0};
     void *memory, *call;
     size_t columns = 0;

@@ -47,7 +47,7 @@ struct bpfast_run {
     size_t n_rates, batches;
     bpfast_cursor cursor;
     bool packed;
-    void *before;          /* like PARAM: where the epoch's last step leaves the weights it met, or NULL */
+    void *before; /* like PARAM: where the epoch's last step leaves the weights it met, or NULL */
     bool watches, watched; /* the step under way does so; the epoch's last step did */
 
     /* a chunk under way: written by thread 0 between barriers, or atomically */
