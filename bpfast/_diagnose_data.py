@@ -20,8 +20,8 @@ from bpfast.losses import Loss
 _LARGE: Final = 10.0
 _SMALL: Final = 0.01
 
-#: Columns are the same when they are, standardized, to this tolerance: copies, also in another unit.
-#: Of float32 the rounding is 6e-8.
+#: Columns are the same when they are, standardized, to this tolerance: copies, also in another
+#: unit. Of float32 the rounding is 6e-8.
 _SAME: Final = 1e-6
 #: Rows in which a column must leave its commonest value before it can be anybody's copy: two pixels
 #: that are on in the same single picture are no copies.

@@ -268,7 +268,7 @@ class View:
         ]
 
     def look(self, epoch: int, bins: int, before: NDArray[Any] | None) -> Look:
-        """Look at it now; `before`: the parameters that the last step met, if it left its gradient."""
+        """Look at it now; `before`: what the last step met, where that left its gradient."""
         net, counts = self._net, self._counts
         weights = _core.summaries(net.parameters, counts, bins, before)
         slopes = _no_slopes(len(counts), bins)
