@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bpfast.network import Network
     from bpfast.optimizers import Optimizer
 
-#: Values that the outputs of all layers may have for the rows that go through them together: about
-#: 64 MB in float32; and the rows that are enough, and the fewest.
+#: Values that inputs may have, and the outputs of all layers for the rows that go through them
+#: together: 64 MB in float32; of these the rows that are enough, and the fewest.
 _MOST_VALUES: Final = 1 << 24
 _MOST_ROWS, _LEAST_ROWS = 512, 32
 
@@ -83,8 +83,8 @@ def diagnose(
     feature_names : sequence of str, optional
         Of the columns, for the findings; their index by default.
     rows : int, default 2048
-        Most rows that are looked at, drawn by `seed`; up to 512 go through the layers, fewer where
-        these are large. Labels are counted in all rows.
+        Most rows that are looked at, drawn by `seed`; up to 512 go through the layers. Fewer where
+        rows are large. Labels are counted in all rows.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def diagnose(
     assert chosen is not None
     rule = optimizers.get(optimizer)
     batch = check_count("batch_size", batch_size)
-    most = check_count("rows", rows)
+    most = min(check_count("rows", rows), max(_LEAST_ROWS, _MOST_VALUES // net.inputs))
     names = _names(feature_names, net.inputs)
     known = chosen if isinstance(chosen, losses.Loss) else None
     size = net.dtype.itemsize
@@ -187,9 +187,7 @@ def _drawn(rows: Rows, most: int, seed: int) -> Rows:
     return rows.take(np.sort(_core.permutation(len(rows), seed, 2)[:most]))
 
 
-def _validation(
-    net: Network, given: object, loss: Loss | None, most: int
-) -> Rows | None:
+def _validation(net: Network, given: object, loss: Loss | None, most: int) -> Rows | None:
     """Return rows to validate on."""
     if given is None:
         return None
@@ -377,5 +375,5 @@ def _look_at_gap(
             "validation gap",
             "training",
             f"loss {train:.3g} on training rows and {other:.3g} on validation rows ({source})",
-            "more data, EarlyStopping, Dropout, weight_regularizer=bp.L2(1e-4), or a smaller network",
+            "more data, EarlyStopping, Dropout, weight_regularizer=bp.L2(1e-4), or fewer units",
         )

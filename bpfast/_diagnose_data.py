@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from bpfast.losses import Loss
 _LARGE: Final = 10.0
 _SMALL: Final = 0.01
 
-#: Columns are the same when they are, standardized, to this tolerance: copies, and copies in another
+#: Columns are the same when they are, standardized, to this tolerance: copies, also in another
 #: unit. Of float32 the rounding is 6e-8.
 _SAME: Final = 1e-6
 #: Rows in which a column must leave its commonest value before it can be anybody's copy: two pixels
@@ -51,14 +52,14 @@ def look_at_inputs(x: NDArray[Any], names: Sequence[str] | None, scaled: bool) -
             yield Finding(
                 "unscaled inputs",
                 "inputs",
-                f"{columns(large)}: root mean square up to {size.max():.3g}, where about 1 is right",
+                f"{columns(large)}: root mean square up to {size.max():.3g}; about 1 is right",
                 "standardize the columns: put bp.Standardize() first, or divide pixels by 255",
             )
         elif 0 < size.max() < _SMALL:
             yield Finding(
                 "unscaled inputs",
                 "inputs",
-                f"all columns: root mean square at most {size.max():.3g}, where about 1 is right",
+                f"all columns: root mean square at most {size.max():.3g}; about 1 is right",
                 "standardize the columns: put bp.Standardize() first",
             )
     constant = (x == x[:1]).all(axis=0)
@@ -88,11 +89,11 @@ def _copies(x: NDArray[np.float64], varies: NDArray[np.bool_]) -> list[tuple[int
     look.
     """
     index = np.flatnonzero(varies)
-    if len(index) < 2:
+    if len(index) < 2 or len(x) < 2 * _EVIDENCE:
         return []
     z = x[:, index]
     common = np.median(z, axis=0)
-    often = (z != common).sum(axis=0) >= min(_EVIDENCE, len(x) // 2)
+    often = (z != common).sum(axis=0) >= _EVIDENCE
     index, z = index[often], z[:, often]
     if len(index) < 2:
         return []
@@ -102,7 +103,7 @@ def _copies(x: NDArray[np.float64], varies: NDArray[np.bool_]) -> list[tuple[int
     order = np.argsort(direction @ z, kind="stable")
     pairs = [
         (int(min(index[a], index[b])), int(max(index[a], index[b])))
-        for a, b in zip(order[:-1], order[1:], strict=True)
+        for a, b in pairwise(order)
         if np.abs(z[:, a] - z[:, b]).max() < _SAME * np.abs(z[:, a]).max()
     ]
     return sorted(pairs)

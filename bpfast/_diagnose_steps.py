@@ -101,9 +101,7 @@ def try_steps(net: Network, rows: Rows, loss: Any, optimizer: Optimizer, batch: 
     return trial
 
 
-def _ratio(
-    now: NDArray[Any], before: NDArray[Any], sizes: list[int], kernels: list[bool]
-) -> float:
+def _ratio(now: NDArray[Any], before: NDArray[Any], sizes: list[int], kernels: list[bool]) -> float:
     """Return the norm of the change of all kernels / their norm before."""
     figures = _core.summaries(before, sizes, 1, now)[0]
     chosen = [f for f, kernel in zip(figures, kernels, strict=True) if kernel] or figures
@@ -120,7 +118,7 @@ def judge(trial: Trial, constant: float) -> Iterator[Finding]:
             "learning rate too high",
             "training",
             f"{rate}: not finite after {len(trial.ratios)} steps, from a loss of {losses[0]:.3g}",
-            "divide it by 10, or search with a learning-rate test; clip_norm=1.0 tames single steps",
+            "divide it by 10, or search with a learning-rate test; or clip_norm=1.0",
             "error",
         )
         return

@@ -159,8 +159,8 @@ class WeightMonitor(Callback):
     a resumed fit had no step left.
 
     Outputs are those of inference, with the weights at the end of the epoch, for a hundredth of the
-    training rows, at least 64 and at most 256, evenly from the first to the last. A convolution with
-    a max pooling behind it shows what the pooling gives.
+    training rows, at least 64 and at most 256, evenly from the first to the last. A convolution
+    with a max pooling behind it shows what the pooling gives.
 
     A fit that is resumed with the same object goes on with its record; the state in a model file
     does not hold it.
@@ -268,7 +268,7 @@ class View:
         ]
 
     def look(self, epoch: int, bins: int, before: NDArray[Any] | None) -> Look:
-        """Look at it now; `before`: the parameters before the last step, where that left its gradient."""
+        """Look at it now; `before`: what the last step met, where that left its gradient."""
         net, counts = self._net, self._counts
         weights = _core.summaries(net.parameters, counts, bins, before)
         slopes = _no_slopes(len(counts), bins)
@@ -306,9 +306,7 @@ def seen_layers(plan: Plan) -> dict[str, tuple[int, str]]:
     }
 
 
-def layer_look(
-    activation: str, figures: tuple[int, int, float, float, int, int, int]
-) -> LayerLook:
+def layer_look(activation: str, figures: tuple[int, int, float, float, int, int, int]) -> LayerLook:
     """Return what `_core.outputs` found of a layer."""
     units, outputs, mean, std, silent, lows, highs = figures
     dead = silent / units if activation in CAN_DIE else math.nan

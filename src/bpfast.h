@@ -286,7 +286,7 @@ void bpfast_summarize(const void *x, const void *before, size_t n, size_t itemsi
 typedef struct {
     size_t layer;          /* in */
     double low, high;      /* in: outputs <= low and >= high are counted; NaN: none */
-    size_t units, outputs; /* columns, and values in all; 0: at inference it has no step of its own */
+    size_t units, outputs; /* columns, values in all; 0 for a layer without a step at inference */
     double mean, std;      /* of all values; population */
     size_t silent;         /* units without a positive value */
     size_t lows, highs;

@@ -3,9 +3,9 @@
 
 
 def summaries(values, list counts, size_t bins, before=None):
-    """Of consecutive parts of a float array, with so many elements each: (mean, std, norm, min, max,
-    change since `before`, a like array), and histograms: int64 (parts, bins) and the edges, float64
-    (parts, bins + 1)."""
+    """Of consecutive parts of a float array, with so many elements each: (mean, std, norm, min,
+    max, change since `before`, a like array), and histograms: int64 (parts, bins) and the edges,
+    float64 (parts, bins + 1)."""
     cdef Borrowed held = Borrowed(values), other
     cdef size_t i, n, size = held.view.itemsize
     cdef const char *x = <const char *>held.view.buf
@@ -30,8 +30,8 @@ def summaries(values, list counts, size_t bins, before=None):
 
 
 def outputs(Net net, x, list layers):
-    """Of each (core layer, low, high), for these rows at inference: (units, values, mean, std, units
-    without a positive value, values <= low, values >= high)."""
+    """Of each (core layer, low, high), for these rows at inference: (units, values, mean, std,
+    units without a positive value, values <= low, values >= high)."""
     cdef Borrowed held = Borrowed(x)
     cdef size_t i, n = len(layers), rows = held.rows()
     cdef bpfast_array array

@@ -98,8 +98,8 @@ cdef class Run:
             "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
 
     def watch(self, before):
-        """Lets the last step of the epoch that is about to begin copy the parameters that it meets to
-        `before`, and leave its gradient in the network."""
+        """Lets the last step of the epoch that is about to begin copy the parameters that it meets
+        to `before`, and leave its gradient in the network."""
         self.before = Borrowed(before, True)
         bpfast_run_watch(self.run, self.before.view.buf)
 

@@ -154,6 +154,51 @@ OPTIONS: dict[str, Row] = {
 }
 
 CALLS: dict[str, Row] = {
+    "diagnosis with another loss": (
+        lambda net: net.diagnose(X, Y, loss="mseh"),
+        ValueError,
+        "loss must be one of .*mse.*, got 'mseh'",
+    ),
+    "diagnosis of NaN": (
+        lambda net: net.diagnose(with_value(X, NAN, 3, 2), Y),
+        ValueError,
+        "X must be finite, got nan at row 3, column 2",
+    ),
+    "diagnosis without targets": (
+        lambda net: net.diagnose(X, Y[:5]),
+        bp.ShapeError,
+        r"y must have as many rows as X: 37, got shape \(5, 3\)",
+    ),
+    "diagnosis of no rows": (
+        lambda net: net.diagnose(X, Y, rows=0),
+        ValueError,
+        "rows must be an int >= 1, got 0",
+    ),
+    "diagnosis by half batches": (
+        lambda net: net.diagnose(X, Y, batch_size=0.5),
+        TypeError,
+        "batch_size must be an int >= 1, got 0.5",
+    ),
+    "diagnosis with a rate for an optimizer": (
+        lambda net: net.diagnose(X, Y, optimizer=0.1),
+        TypeError,
+        "optimizer must be a name .*, got 0.1",
+    ),
+    "diagnosis with a name too few": (
+        lambda net: net.diagnose(X, Y, feature_names=list("abcdefghijklmnopqr")),
+        ValueError,
+        "feature_names must be 19 names, one for each input, got list of length 18",
+    ),
+    "diagnosis with a name for all": (
+        lambda net: net.diagnose(X, Y, feature_names="abcdefghijklmnopqrs"),
+        TypeError,
+        "feature_names must be a sequence of names, got 'abc",
+    ),
+    "diagnosis with half a validation": (
+        lambda net: net.diagnose(X, Y, validation_data=(X,)),
+        TypeError,
+        r"validation_data must be \(X, y\), got tuple of length 1",
+    ),
     "predict_one of two rows": (
         lambda net: net.predict_one(X[:2]),
         bp.ShapeError,
@@ -421,8 +466,8 @@ def test_malformed_calls(net: bp.Network, what: str) -> None:
 NEVER = [object(), 1j, b"bytes", {1, 2}, NAN, -INF, 10**400, -(2**70), Fraction(-1, 3), "\n"]
 CLASSES = [
     bp.Dense, bp.Dropout, bp.Standardize, bp.EarlyStopping, bp.Checkpoint, bp.Progress,
-    bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard, bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2,
-    bp.ElasticNet, schedules.Custom,
+    bp.WeightMonitor, bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard, bp.MaxNorm, bp.NonNegative,
+    bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
     bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
     *schedules.TABLE.values(), *losses.TABLE.values(), *initializers.TABLE.values(),
 ]  # fmt: skip

@@ -121,7 +121,7 @@ static void finish(bpfast_outputs *layer, const unit *units, size_t cols)
     for (size_t j = 0; j < cols; ++j) {
         sum += units[j].sum;
         square += units[j].square;
-        layer->silent += !(units[j].most > 0);
+        layer->silent += (size_t)!(units[j].most > 0);
     }
     layer->mean = sum / (double)layer->outputs;
     const double variance = square / (double)layer->outputs - layer->mean * layer->mean;
@@ -132,8 +132,7 @@ bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t r
                           bpfast_outputs *layers, size_t n_layers, bpfast_message *message)
 {
     bp_look look = {.layers = layers, .n_layers = n_layers};
-    bp_inference job = {
-        .net = net, .plan = &net->infer[0], .x = x, .rows = rows, .look = &look};
+    bp_inference job = {.net = net, .plan = &net->infer[0], .x = x, .rows = rows, .look = &look};
     bp_layout layout = {0};
     void *memory, *call;
     size_t columns = 0;

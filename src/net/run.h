@@ -51,7 +51,7 @@ struct bpfast_run {
     size_t part;       /* batches of the step under way that are done */
     double weight_sum; /* of all its rows */
     bool packed;
-    void *before;          /* like PARAM: where the epoch's last step leaves the weights it met, or NULL */
+    void *before; /* like PARAM: where the epoch's last step leaves the weights it met, or NULL */
     bool watches, watched; /* the step under way does so; the epoch's last step did */
 
     /* a chunk under way: written by thread 0 between barriers, or atomically */
