@@ -106,21 +106,21 @@ class CallableRun:
         step = self._cursor["batch"]
         start = step * self._step_rows
         end = min(start + self._step_rows, len(self._rows))
-        for first in range(start, end, self._batch_size):
+        for part, first in enumerate(range(start, end, self._batch_size)):
             span = slice(first, min(first + self._batch_size, end))
-            self._add_gradient(span, end - start, first > start)
+            self._add_gradient(span, end - start, part)
         if self._watch is not None and step == self._steps - 1:
             self._watch[...] = self._net.parameters
             self._watch, self.watched = None, True
         self._run.apply(float(self._rates[step if len(self._rates) > 1 else 0]))
         self._cursor["batch"] += 1
 
-    def _add_gradient(self, span: slice, of_rows: int, accumulate: bool) -> None:
-        """Take one batch forward and back."""
+    def _add_gradient(self, span: slice, of_rows: int, part: int) -> None:
+        """Take one batch of a step forward and back."""
         index: Any = span if self._order is None else self._order[span]
         x = self._rows.x[index]
         out = np.empty((len(x), self._net.outputs), self._net.dtype)
-        self._run.forward(x, out)
+        self._run.forward(x, out, part)
         value, slope = call_loss(self._loss, self._rows.target()[index], out)
         finite = np.isfinite(value) and np.isfinite(slope).all()
         if not finite and not self._ignore_faults:
@@ -128,7 +128,7 @@ class CallableRun:
             raise _core.Fault("not_finite", last, self._cursor["batch"], 0)
         if len(x) < of_rows:
             slope = slope * slope.dtype.type(len(x) / of_rows)
-        self._run.backward(slope, accumulate)
+        self._run.backward(slope, part > 0)
         self._cursor["loss_sum"] += value * len(x)
         self._cursor["weight_sum"] += len(x)
 

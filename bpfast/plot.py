@@ -228,12 +228,11 @@ def first_layer(
         limit = float(np.quantile(np.abs(images), 0.999)) or 1.0
         seen = ax.imshow(
             _montage(images, np.nan),
-            cmap="PuOr_r",
+            cmap=_matplotlib().colormaps["PuOr_r"].with_extremes(bad="0.75"),
             vmin=-limit,
             vmax=limit,
             interpolation="nearest",
         )
-        seen.cmap.set_bad("0.75")
         ax.figure.colorbar(seen, ax=ax, shrink=0.8, pad=0.02).outline.set_visible(False)
     units = kernel.shape[-1]
     count = f"{len(images)} of {units}" if len(images) < units else f"{units}"

@@ -245,8 +245,10 @@ typedef struct {
 bpfast_fault bpfast_run_fault(const bpfast_run *run); /* after NOT_FINITE or BAD_INPUT */
 
 /* ---- one batch at a time: runs made with train.rows 0; rows <= batch_size ---- */
-/* In training mode; out [rows][outputs] row-major. */
-void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, void *out);
+/* In training mode; out [rows][outputs] row-major. part: which of the batches of one step, for its
+ * random masks. */
+void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, size_t part,
+                        void *out);
 /* Gradients of the last forward's rows; dx [rows][inputs] row-major, or NULL. */
 void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulate, void *dx);
 /* Forward, loss and backward at once; *loss is the data term, *penalty beside it. */

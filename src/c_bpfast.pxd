@@ -195,7 +195,7 @@ cdef extern from "bpfast.h" nogil:
     bpfast_fault bpfast_run_fault(const bpfast_run *run) noexcept
 
     void bpfast_run_forward(
-        bpfast_run *run, const bpfast_array *x, size_t rows, void *out
+        bpfast_run *run, const bpfast_array *x, size_t rows, size_t part, void *out
     ) noexcept
 
     void bpfast_run_backward(

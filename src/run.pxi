@@ -139,13 +139,13 @@ cdef class Run:
 
     # ---- one batch at a time
 
-    def forward(self, x, out):
+    def forward(self, x, out, size_t part=0):
         cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
         cdef bpfast_array array
         cdef size_t rows = held.rows()
         held.describe(&array)
         with nogil:
-            bpfast_run_forward(self.run, &array, rows, result.view.buf)
+            bpfast_run_forward(self.run, &array, rows, part, result.view.buf)
 
     def backward(self, dy, bint accumulate, dx=None):
         cdef Borrowed held = Borrowed(dy), result

@@ -30,7 +30,9 @@ def make() -> bp.Network:
 
 
 def read(folder: Path) -> accumulator.EventAccumulator:
-    found = accumulator.EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    found = accumulator.EventAccumulator(
+        str(folder), size_guidance=dict.fromkeys(("scalars", "histograms", "tensors"), 0)
+    )
     found.Reload()
     return found
 
@@ -46,7 +48,9 @@ def test_scalars_and_settings(tmp_path):
     for tag, key in {"loss/training": "loss", "accuracy/validation": "val_accuracy"}.items():
         events = found.Scalars(tag)
         assert [event.step for event in events] == [0, 1, 2]
-        np.testing.assert_allclose([event.value for event in events], history[key], rtol=1e-6)
+        np.testing.assert_allclose(
+            [event.value for event in events], history.history[key], rtol=1e-6
+        )
     (event,) = found.Tensors("settings/text_summary")
     text = event.tensor_proto.string_val[0].decode()
     assert "| network | `8-6-3, float32, 75 parameters` |" in text

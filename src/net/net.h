@@ -86,6 +86,11 @@ BP_INLINE void *bp_state_slot(const bpfast_net *net, size_t slot)
     const bool has = net->state && slot < bp_rule_slots(net->optimizer.rule);
     return has ? bp_at(net->state, slot * net->n_state, net->k->size) : NULL;
 }
+/* Where the next step's batch number `part` draws its random numbers: steps are fewer than 2^32. */
+BP_INLINE uint64_t bp_random_step(const bpfast_net *net, size_t part)
+{
+    return net->counters.step + ((uint64_t)part << 32);
+}
 /* What the next step counts for in the average; 0: nothing. */
 BP_INLINE double bp_net_average_share(const bpfast_net *net)
 {

@@ -143,6 +143,7 @@ bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gra
     const bool shared = run->tuner.now > 1;
     const bool updates = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_SWEEP;
     return (bp_gradient){.mode = mode,
+                         .penalises = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_STORE,
                          .update = update,
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
@@ -188,8 +189,9 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     const bool alone = batch->starts && batch->ends;
     const bool sweep = run->norm_clips || run->config.sweep || run->watches || !alone;
     if (mode == BP_GRADIENT_UPDATE && sweep) {
-        const bp_gradient store =
+        bp_gradient store =
             bp_run_gradient(run, batch, batch->starts ? BP_GRADIENT_STORE : BP_GRADIENT_ADD, NULL);
+        store.penalises = batch->ends; /* last, as in a single batch */
         run_items(run, pass, team, id, &store);
         if (!batch->ends) return;
         bp_team_wait(team, id);
@@ -218,7 +220,7 @@ void bp_run_prepare(bpfast_run *run, bp_batch *batch)
     *batch = (bp_batch){
         .first = first,
         .rows = rows,
-        .step = net->counters.step + ((uint64_t)run->part << 32), /* numbers of its own */
+        .step = bp_random_step(net, run->part),
         .learns = run->weight_sum > 0,
         .starts = run->part == 0,
         .ends = first + rows == end,

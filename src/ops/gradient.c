@@ -109,9 +109,7 @@ typedef struct {
 static void settle(const bp_kernels *k, const bp_node *node, const bp_gradient *job, const part *p)
 {
     const size_t n = p->rows * k->nr;
-    const bool penalised = p->l1 > 0 || p->l2 > 0;
-    if (penalised && (job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_STORE))
-        k->add_penalty(p->g, p->w, p->l1, p->l2, n);
+    if (job->penalises && (p->l1 > 0 || p->l2 > 0)) k->add_penalty(p->g, p->w, p->l1, p->l2, n);
     if (job->mode == BP_GRADIENT_STORE || job->mode == BP_GRADIENT_ADD) {
         k->unpack(p->grad, p->g, p->rows, p->width, node->out, 0);
         return;

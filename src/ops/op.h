@@ -219,6 +219,7 @@ typedef enum {
 
 typedef struct {
     bp_gradient_mode mode;
+    bool penalises; /* the penalty's gradient is added: once in a step */
     const bp_update *update;
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
