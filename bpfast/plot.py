@@ -11,22 +11,18 @@ Needs matplotlib: ``pip install 'bpfast[plot]'``.
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast._check import bad_type, bad_value, check_text, listed
-from bpfast.layers.shapes import show_shape
+from bpfast._figures import axes_or_new, color_map, grid, plain_ticks, shades, whole_numbers
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes as Axes
-
+    from bpfast._figures import Axes
     from bpfast._find_lr import LearningRateTest
     from bpfast.callbacks import History
     from bpfast.network import Network
@@ -46,6 +42,8 @@ BLUE: Final = "#0072B2"
 ORANGE: Final = "#D55E00"
 GREY: Final = "#6B6B6B"
 MOST_RIDGES: Final = 12
+CUT: Final = 5e-3  # share of a distribution at each end that is not shown
+FEW: Final = 8  # values a bin, below which bins are joined
 MOST_LINES: Final = 5
 MOST_IMAGES: Final = 64
 MOST_CELLS: Final = 20  # a side, with a number in each
@@ -89,7 +87,7 @@ def learning_curves(
     epochs = np.arange(1, len(curves["training"]) + 1)
     if len(epochs) == 0:
         raise bad_value("history", "of at least one epoch", record)
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     marker = "o" if len(epochs) <= 25 else None
     for (name, values), color, dash in zip(
         curves.items(), (BLUE, ORANGE), ("-", "--"), strict=False
@@ -101,10 +99,11 @@ def learning_curves(
     finite = finite[np.isfinite(finite)]
     if len(finite) and finite.min() > 0 and finite.max() > 50 * finite.min():
         ax.set_yscale("log")
+        plain_ticks(ax)
     ax.set_xlabel("epoch")
     ax.set_ylabel(key)
-    _whole_numbers(ax)
-    _grid(ax)
+    whole_numbers(ax)
+    grid(ax)
     ax.legend(frameon=False)
     return ax
 
@@ -123,7 +122,7 @@ def weights(monitor: WeightMonitor, tensor: str | None = None, *, ax: Axes | Non
     Returns
     -------
     Axes
-        At most 12 epochs. Each ridge has a height of its own; the outermost thousandths are cut.
+        At most 12 epochs. Each ridge has a height of its own; half a hundredth at each end is cut.
 
     Raises
     ------
@@ -167,10 +166,10 @@ def gradient_flow(monitor: WeightMonitor, *, ax: Axes | None = None) -> Axes:
     looks = _looks(monitor)
     names = [name for name in looks[0].tensors if name.endswith(".kernel")]
     names = names or list(looks[0].tensors)
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     chosen = _thinned(looks, MOST_LINES)
     for look, color, marker, dash in zip(
-        chosen, _shades(len(chosen)), "os^Dv", ("-", "--", "-.", ":", "-"), strict=False
+        chosen, shades(len(chosen)), "os^Dv", ("-", "--", "-.", ":", "-"), strict=False
     ):
         norms = np.array([look.tensors[name].gradient_norm for name in names], float)
         norms[~(norms > 0)] = np.nan
@@ -179,12 +178,13 @@ def gradient_flow(monitor: WeightMonitor, *, ax: Axes | None = None) -> Axes:
             range(len(names)), norms, dash, color=color, marker=marker, markersize=5, label=label
         )
     ax.set_yscale("log")
+    plain_ticks(ax)
     ax.set_xticks(range(len(names)), [name.removesuffix(".kernel") for name in names])
     if sum(map(len, names)) > 60:
         ax.tick_params(axis="x", rotation=60)
     ax.set_xlabel("layer, from input to output")
     ax.set_ylabel("norm of the gradient")
-    _grid(ax)
+    grid(ax)
     ax.legend(frameon=False)
     return ax
 
@@ -217,7 +217,7 @@ def first_layer(
     if kernel.ndim not in (2, 4) or not name.endswith(".kernel"):
         raise bad_value("net", "one whose first layer is Dense or Conv2D", name)
     images = _images(net, kernel, shape)
-    ax = _axes(ax, 4.8, 4.8)
+    ax = axes_or_new(ax, 4.8, 4.8)
     if images.ndim == 4:
         low, high = images.min(axis=(1, 2, 3)), images.max(axis=(1, 2, 3))
         span = np.where(high > low, high - low, 1)[:, None, None, None]
@@ -228,7 +228,7 @@ def first_layer(
         limit = float(np.quantile(np.abs(images), 0.999)) or 1.0
         seen = ax.imshow(
             _montage(images, np.nan),
-            cmap=_matplotlib().colormaps["PuOr_r"].with_extremes(bad="0.75"),
+            cmap=color_map("PuOr_r").with_extremes(bad="0.75"),
             vmin=-limit,
             vmax=limit,
             interpolation="nearest",
@@ -236,7 +236,7 @@ def first_layer(
         ax.figure.colorbar(seen, ax=ax, shrink=0.8, pad=0.02).outline.set_visible(False)
     units = kernel.shape[-1]
     count = f"{len(images)} of {units}" if len(images) < units else f"{units}"
-    ax.set_title(f"{name}: {count} units of {show_shape(images.shape[1:])}")
+    ax.set_title(f"{name}: {count} units of {' x '.join(map(str, images.shape[1:]))}")
     ax.set_axis_off()
     return ax
 
@@ -284,7 +284,7 @@ def confusion(
     np.add.at(counts, ([place[v] for v in true.tolist()], [place[v] for v in found.tolist()]), 1)
     names = [str(value) for value in (place if labels is None else labels)]
     size = min(max(3.2, 1.4 + 0.42 * len(names)), 9.0)
-    ax = _axes(ax, size + 0.8, size)
+    ax = axes_or_new(ax, size + 0.8, size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     seen = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     if len(names) <= MOST_CELLS:
@@ -325,7 +325,7 @@ def learning_rate_test(result: LearningRateTest, *, ax: Axes | None = None) -> A
     Axes
         Losses that have diverged are cut off.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     ax.plot(result.rates, result.raw, ".", color=GREY, alpha=0.45, markersize=4, label="batches")
     ax.plot(result.rates, result.losses, "-", color=BLUE, linewidth=2, label="smoothed")
     ax.axvline(
@@ -337,83 +337,9 @@ def learning_rate_test(result: LearningRateTest, *, ax: Axes | None = None) -> A
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
-    _grid(ax)
+    grid(ax)
     ax.legend(frameon=False, loc="lower left")
     return ax
-
-
-# ---- figures -----------------------------------------------------------------------------------
-
-
-def _matplotlib() -> Any:
-    """Return matplotlib, or say how to get it."""
-    try:
-        import matplotlib as mpl
-        import matplotlib.figure
-    except ImportError as error:
-        raise ImportError(
-            f"bpfast.plot needs matplotlib ({error}): pip install 'bpfast[plot]'"
-        ) from None
-    return mpl
-
-
-def new_axes(width: float, height: float) -> Axes:
-    """Return Axes in a figure of so many inches that nobody else knows."""
-    figure = _matplotlib().figure.Figure((width, height), layout="constrained")
-    return figure.add_subplot()
-
-
-def _axes(ax: Axes | None, width: float = 6.0, height: float = 3.8) -> Axes:
-    """Return `ax`, or Axes in a new figure."""
-    if ax is not None:
-        if not hasattr(ax, "get_xlim"):
-            raise bad_type("ax", "None or an Axes of matplotlib", ax)
-        return ax
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None:
-        return new_axes(width, height)
-    return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
-
-
-def svg(ax: Axes, name: str) -> str:
-    """Return the figure of these Axes as an SVG element for a page.
-
-    `name` is its own on the page; equal figures give equal text. Letters stay letters.
-    """
-    mpl = _matplotlib()
-    file = io.StringIO()
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with mpl.rc_context(fixed):
-        ax.figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'\b(id="|href="#)', rf"\g<1>{name}-", text)
-    return text.replace("url(#", f"url(#{name}-")
-
-
-def _grid(ax: Axes) -> None:
-    """Draw thin lines behind the data, and no frame but the axes."""
-    ax.grid(color="0.9", linewidth=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _whole_numbers(ax: Axes) -> None:
-    """Put ticks of the x axis at whole numbers."""
-    ax.xaxis.get_major_locator().set_params(integer=True)
-
-
-def _shades(count: int) -> Iterable[Any]:
-    """Return colours from dark to light, even in lightness, none too light to be seen on white."""
-    return _matplotlib().colormaps["viridis"](np.linspace(0.0, 0.85, count))
-
-
-def _thinned(items: Sequence[Any], most: int) -> list[Any]:
-    """Return at most so many, evenly spaced, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    places = np.linspace(0, len(items) - 1, most).round().astype(int)
-    return [items[i] for i in places]
 
 
 def _mark_best(ax: Axes, values: NDArray[Any], key: str) -> None:
@@ -431,6 +357,14 @@ def _mark_best(ax: Axes, values: NDArray[Any], key: str) -> None:
         color="black",
         label=label,
     )
+
+
+def _thinned(looks: Sequence[Look], most: int) -> list[Look]:
+    """Return at most so many, evenly spaced, the first and the last among them."""
+    if len(looks) <= most:
+        return list(looks)
+    places = np.linspace(0, len(looks) - 1, most).round().astype(int)
+    return [looks[i] for i in places]
 
 
 # ---- ridges ------------------------------------------------------------------------------------
@@ -461,10 +395,10 @@ def _ridges(
         counts = np.asarray(getattr(look.tensors[tensor], counts_name), float)
         edges = np.asarray(getattr(look.tensors[tensor], edges_name), float)
         if counts.sum() > 0 and np.isfinite(edges).all() and edges[-1] > edges[0]:
-            ridges.append((look.epoch, counts, edges))
-    ax = _axes(ax, 6.0, 0.6 + 0.32 * max(len(ridges), 5))
+            ridges.append((look.epoch, *_joined(counts, edges)))
+    ax = axes_or_new(ax, 6.0, 0.6 + 0.32 * max(len(ridges), 5))
     for place, ((_, counts, edges), color) in enumerate(
-        zip(ridges, _shades(len(ridges)), strict=True)
+        zip(ridges, shades(len(ridges)), strict=True)
     ):
         density = counts / np.diff(edges)
         x, y = np.repeat(edges, 2), np.concatenate([[0], np.repeat(density, 2), [0]])
@@ -474,6 +408,13 @@ def _ridges(
     _place_ridges(ax, ridges)
     ax.set_title(tensor)
     return ax
+
+
+def _joined(counts: NDArray[Any], edges: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return bins two by two, until there are values enough in them to have a shape."""
+    while len(counts) % 2 == 0 and counts.sum() < FEW * len(counts):
+        counts, edges = counts[::2] + counts[1::2], edges[::2]
+    return counts, edges
 
 
 def _place_ridges(ax: Axes, ridges: list[tuple[int, NDArray[Any], NDArray[Any]]]) -> None:
@@ -491,10 +432,10 @@ def _place_ridges(ax: Axes, ridges: list[tuple[int, NDArray[Any], NDArray[Any]]]
 
 
 def _span(counts: NDArray[Any], edges: NDArray[Any]) -> tuple[float, float]:
-    """Return between which edges all but a thousandth on either side lies."""
+    """Return between which edges all but CUT on either side lies."""
     share = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
-    first = int(np.searchsorted(share, 1e-3, side="right")) - 1
-    last = int(np.searchsorted(share, 1 - 1e-3, side="left"))
+    first = int(np.searchsorted(share, CUT, side="right")) - 1
+    last = int(np.searchsorted(share, 1 - CUT, side="left"))
     return float(edges[first]), float(edges[last])
 
 

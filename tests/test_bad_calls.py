@@ -153,6 +153,11 @@ OPTIONS: dict[str, Row] = {
     ),
 }
 
+
+def rates(**changes: object) -> Callable[[bp.Network], object]:
+    return lambda net: net.find_lr(**{"X": X, "y": Y, "loss": "mse", **changes})
+
+
 CALLS: dict[str, Row] = {
     "diagnosis with another loss": (
         lambda net: net.diagnose(X, Y, loss="mseh"),
@@ -266,31 +271,11 @@ CALLS: dict[str, Row] = {
         r"backward needs forward\(X, training=True\) before it",
     ),
     "step by 3": (lambda net: net.step(3), TypeError, "optimizer must be a name .*, got 3"),
-    "rates from 1 to 0.1": (
-        lambda net: net.find_lr(X, Y, loss="mse", low=1, high=0.1),
-        ValueError,
-        "low must be less than high=0.1, got 1",
-    ),
-    "rates from 0": (
-        lambda net: net.find_lr(X, Y, loss="mse", low=0),
-        ValueError,
-        "low must be a finite number > 0, got 0",
-    ),
-    "five rates": (
-        lambda net: net.find_lr(X, Y, loss="mse", steps=5),
-        ValueError,
-        "steps must be at least 10, got 5",
-    ),
-    "rates for NaN": (
-        lambda net: net.find_lr(with_value(X, NAN, 3, 4), Y, loss="mse"),
-        ValueError,
-        "X must be finite, got nan at row 3, column 4",
-    ),
-    "rates of no optimizer": (
-        lambda net: net.find_lr(X, Y, loss="mse", optimizer=0.1),
-        TypeError,
-        "optimizer must be a name .*, got 0.1",
-    ),
+    "rates from 1": (rates(low=1, high=0.1), ValueError, "low must be less than high=0.1, got 1"),
+    "rates from 0": (rates(low=0), ValueError, "low must be a finite number > 0, got 0"),
+    "five rates": (rates(steps=5), ValueError, "steps must be at least 10, got 5"),
+    "rates for NaN": (rates(X=X * NAN), ValueError, "X must be finite, got nan at row 0, column 0"),
+    "rates of 0.1": (rates(optimizer=0.1), TypeError, "optimizer must be a name .*, got 0.1"),
     "weights from None": (
         lambda net: net.load_weights(None),
         TypeError,

@@ -16,6 +16,7 @@ import bpfast as bp
 mpl = pytest.importorskip("matplotlib")
 
 from bpfast import plot  # noqa: E402
+from bpfast._figures import svg  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_without_matplotlib_the_message_says_what_to_install():
 
 
 def test_svg_is_an_element_with_names_of_its_own(net):
-    pages = [plot.svg(plot.weights(monitor_of(net)), name) for name in ("a", "b", "a")]
+    pages = [svg(plot.weights(monitor_of(net)), name) for name in ("a", "b", "a")]
     assert pages[0] == pages[2]
     ids = [{e.get("id") for e in ET.fromstring(page).iter()} - {None} for page in pages[:2]]
     assert not ids[0] & ids[1]

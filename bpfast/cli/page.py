@@ -25,9 +25,10 @@ a { color: var(--mark) }
 .tiles dt { color: var(--soft); font-size: .85rem }
 .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums }
 .grid { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)) }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)) }
+.grid + .grid { margin-top: 1rem }
 figure { margin: 0; min-width: 0 }
-figure svg { width: 100%; height: auto; max-width: 36rem; display: block; margin: 0 auto }
+figure svg { width: 100%; height: auto; max-width: 31rem; display: block; margin: 0 auto }
 figcaption { color: var(--soft); font-size: .85rem; text-align: center }
 .wide { overflow-x: auto; margin: .6rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
@@ -38,6 +39,7 @@ table.text td:last-child { white-space: normal; overflow-wrap: anywhere }
 table.text th { text-align: left }
 pre { background: var(--tile); border-radius: .4rem; padding: .7rem .9rem; overflow-x: auto;
   font-size: .85rem; line-height: 1.4 }
+pre.wrapped { white-space: pre-wrap; overflow-wrap: anywhere }
 .finding { border-left: .3rem solid var(--warn); padding: .1rem .9rem; margin: .8rem 0;
   background: var(--tile) }
 small { color: var(--soft); font-weight: normal }

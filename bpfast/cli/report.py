@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import bpfast
 from bpfast import plot
+from bpfast._figures import new_axes, svg
 from bpfast.cli import story
 from bpfast.cli.data import Data, encode
 from bpfast.cli.files import check_output, sha256, write_text
@@ -27,9 +28,9 @@ from bpfast.cli.page import figure, lines, page, section, table, tiles
 
 if TYPE_CHECKING:
     from bpfast._diagnosis import Diagnosis
+    from bpfast._figures import Axes
     from bpfast.cli.scores import Score
     from bpfast.network import Network
-    from bpfast.plot import Axes
     from bpfast.weight_monitor import WeightMonitor
 
 #: What a page begins with: such a file may be overwritten.
@@ -80,7 +81,7 @@ def check(path: Path, *, force: bool) -> None:
     ImportError, OSError
         matplotlib is missing; the file may not or cannot be written.
     """
-    plot.new_axes(1, 1)
+    new_axes(1, 1)
     check_output(path, force=force or _is_report(path), flag="--report")
 
 
@@ -143,9 +144,10 @@ def _weights(run: Run) -> str:
     look = monitor.looks[-1]
     names = [name for name in look.tensors if name.endswith(".kernel")] or list(look.tensors)
     shown = names[:_MOST_TENSORS]
-    drawn = [_drawn("flow", "norms of the gradients", plot.gradient_flow, monitor)]
-    if _has_image(run.net):
-        drawn.append(_drawn("first", "weights of the first layer", plot.first_layer, run.net))
+    whole = [_drawn("flow", "norms of the gradients", plot.gradient_flow, monitor)]
+    if run.data.schema is None:  # images
+        whole.append(_drawn("first", "weights of the first layer", plot.first_layer, run.net))
+    drawn = []
     for i, name in enumerate(shown):
         drawn.append(_drawn(f"w{i}", f"weights of {name}", plot.weights, monitor, name))
         drawn.append(_drawn(f"g{i}", f"gradients of {name}", plot.gradients, monitor, name))
@@ -182,6 +184,7 @@ def _weights(run: Run) -> str:
     note = f"Figures of the first {len(shown)} kernels; {left_out} more are in the table."
     return section(
         "Weights and gradients",
+        _grid(whole),
         _grid(drawn),
         lines([note] if left_out else []),
         f"<h3>After epoch {look.epoch + 1}</h3>",
@@ -216,7 +219,7 @@ def _confusion(run: Run) -> str:
     drawn = []
     if len(names) <= _MOST_CLASSES:
         what = "true and predicted classes"
-        drawn = [_drawn("confusion", what, plot.confusion, true, found, names, size=(5.4, 4.8))]
+        drawn = [_drawn("confusion", what, plot.confusion, true, found, names, size=(4.9, 4.2))]
     rows = []
     for i, name in enumerate(names):
         there, said = true == i, found == i
@@ -229,7 +232,7 @@ def _confusion(run: Run) -> str:
                 _share(both / said.sum() if said.any() else np.nan),
             )
         )
-    scores = table(("class", "test rows", "found (recall)", "right (precision)"), rows)
+    scores = table(("class", "test rows", "recall", "precision"), rows)
     return section("Confusion matrix", _grid(drawn), scores)
 
 
@@ -251,10 +254,14 @@ def _settings(run: Run) -> str:
     }
     return section(
         "Settings that reproduce this run",
-        _pre(run.command),
-        table(("setting", "value"), chosen.items()),
-        table(("file", "value"), files.items()),
-        table(("version", "value"), versions.items()),
+        _pre(run.command, "wrapped"),
+        _grid(
+            [
+                table(("setting", "value"), chosen.items()),
+                table(("file", "value"), files.items())
+                + table(("version", "value"), versions.items()),
+            ]
+        ),
     )
 
 
@@ -289,27 +296,19 @@ def _drawn(
     caption: str,
     draw: Any,
     *arguments: Any,
-    size: tuple[float, float] = (4.6, 3.2),
+    size: tuple[float, float] = (4.2, 3.0),
 ) -> str:
     """Return what a function of `bpfast.plot` draws, as a figure of the page."""
-    ax: Axes = draw(*arguments, ax=plot.new_axes(*size))
-    return figure(plot.svg(ax, name.replace(" ", "-")), caption)
+    ax: Axes = draw(*arguments, ax=new_axes(*size))
+    return figure(svg(ax, name.replace(" ", "-")), caption)
 
 
 def _grid(figures: Iterable[str]) -> str:
     return f'<div class="grid">{"".join(figures)}</div>'
 
 
-def _pre(text: str) -> str:
-    return f'<pre tabindex="0">{escape(text)}</pre>'
-
-
-def _has_image(net: Network) -> bool:
-    """Whether the first layer's weights are images."""
-    name, kernel = next(iter(net.params.items()))
-    if not name.endswith(".kernel"):
-        return False
-    return kernel.ndim == 4 or (kernel.ndim == 2 and len(net.input_shape) == 3)
+def _pre(text: str, kind: str = "") -> str:
+    return f'<pre class="{kind}" tabindex="0">{escape(text)}</pre>'
 
 
 def _number(value: float) -> str:
