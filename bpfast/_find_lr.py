@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DIVERGED = 4.0
 RECENT = 5
 #: Standard deviation of the smoothing, in steps of a test of a hundred.
-SMOOTHING = 3.0
+SMOOTHING = 5.0
 #: Fewest steps of which a curve can be made.
 FEWEST = 10
 

@@ -236,7 +236,8 @@ def first_layer(
         ax.figure.colorbar(seen, ax=ax, shrink=0.8, pad=0.02).outline.set_visible(False)
     units = kernel.shape[-1]
     count = f"{len(images)} of {units}" if len(images) < units else f"{units}"
-    ax.set_title(f"{name}: {count} units of {' x '.join(map(str, images.shape[1:]))}")
+    shape = " x ".join(map(str, images.shape[1:]))
+    ax.set_title(f"{name}: {count} units of {shape}")
     ax.set_axis_off()
     return ax
 

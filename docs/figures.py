@@ -24,7 +24,7 @@ def main() -> None:
         bp.Dense(32, "relu", name="second"),
         bp.Dense(10, name="out"),
     ]
-    net = bp.Network(layers, input_shape=(8, 8), rng=0)
+    net = bp.Network(layers, input_shape=64, rng=0)
     test = net.find_lr(X[rest], y[rest], loss="cross_entropy")
     monitor = bp.WeightMonitor()
     history = net.fit(

@@ -57,34 +57,28 @@ def test_nothing_to_find():
         make().find_lr(X, Y, loss="mse", low=1e30, high=1e38, optimizer="sgd")
 
 
-# Best of 10^(-4.5) ... 10^(-0.5) by half powers of ten, by the loss on held-out digits
-NETS = {
-    "relu": [bp.Standardize(), bp.Dense(100, "relu"), bp.Dense(10)],
-    "deep": [bp.Standardize(), bp.Dense(64, "relu"), bp.Dense(64, "relu"), bp.Dense(10)],
-    "tanh": [bp.Standardize(), bp.Dense(100, "tanh"), bp.Dense(10)],
-}
+# Of 10^(-4.5), 10^-4, ... 10^0.5; by the mean loss of two trainings on held-out digits
+GRID = 10.0 ** np.arange(-4.5, 0.6, 0.5)
+CASES = [
+    ("relu", bp.Adam()), ("tanh", bp.Adam()), ("relu", bp.RMSprop()), ("tanh", bp.SGD(momentum=0.9))
+]  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("optimizer", [bp.Adam(), bp.SGD(momentum=0.9)], ids=["adam", "momentum"])
-def test_suggestion_on_digits_is_near_the_best_of_a_grid(name, optimizer):
+@pytest.mark.parametrize(("activation", "optimizer"), CASES, ids=str)
+def test_suggestion_on_digits_is_within_three_times_of_the_best_of_a_grid(activation, optimizer):
     images, labels = load_digits()
     held, rest = (images[:400], labels[:400]), (images[400:], labels[400:])
-    grid = 10.0 ** np.arange(-4.5, -0.4, 0.5)
-    means = []
-    for rate in grid:
-        losses = []
-        for seed in range(3):
-            net = bp.Network(NETS[name], input_shape=64, rng=seed)
-            net.fit(
-                *rest, loss="cross_entropy", optimizer=optimizer.replace(learning_rate=float(rate)),
-                epochs=10, on_divergence="ignore",
-            )  # fmt: skip
-            losses.append(net.evaluate(*held)["loss"])
-        means.append(np.mean(losses))
-    best = grid[int(np.nanargmin(means))]
-    for seed in range(3):
-        net = bp.Network(NETS[name], input_shape=64, rng=seed)
-        found = net.find_lr(*rest, loss="cross_entropy", optimizer=optimizer)
-        assert best / 3 <= found.suggestion <= best * 3, (best, found.suggestion)
+
+    def make(seed: int) -> bp.Network:
+        layers = [bp.Standardize(), bp.Dense(100, activation), bp.Dense(10)]
+        return bp.Network(layers, input_shape=64, rng=seed)
+
+    def loss(rate: float, seed: int) -> float:
+        net = make(seed)
+        chosen = optimizer.replace(learning_rate=rate)
+        net.fit(*rest, loss="cross_entropy", optimizer=chosen, on_divergence="ignore")
+        return net.evaluate(*held)["loss"]
+
+    best = GRID[int(np.nanargmin([sum(loss(float(r), s) for s in range(2)) for r in GRID]))]
+    found = [make(s).find_lr(*rest, loss="cross_entropy", optimizer=optimizer) for s in range(5)]
+    assert all(best / 3 <= test.suggestion <= best * 3 for test in found), best

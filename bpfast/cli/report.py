@@ -256,11 +256,12 @@ def _settings(run: Run) -> str:
         "Settings that reproduce this run",
         _pre(run.command, "wrapped"),
         _grid(
-            [
-                table(("setting", "value"), chosen.items()),
-                table(("file", "value"), files.items())
-                + table(("version", "value"), versions.items()),
-            ]
+            table(heads, rows.items())
+            for heads, rows in (
+                (("setting", "value"), chosen),
+                (("file", "value"), files),
+                (("version", "value"), versions),
+            )
         ),
     )
 
