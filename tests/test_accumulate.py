@@ -143,6 +143,18 @@ def test_masks_of_the_batches_of_a_step_differ(loss):
     assert len(set(np.round(kept))) >= 4
 
 
+def test_looking_and_averaging_change_no_bit():
+    monitor, ema = bp.WeightMonitor(), bp.EMA(0.9, use_at_end=False)
+    plain = trained(batch_size=8, accumulate=3)
+    assert sha256(trained(batch_size=8, accumulate=3, callbacks=[monitor, ema])) == sha256(plain)
+    whole = bp.WeightMonitor()
+    trained(batch_size=24, callbacks=[whole])
+    for a, b in zip(monitor.looks, whole.looks, strict=True):
+        parts, rows = a.tensors["0.kernel"], b.tensors["0.kernel"]
+        assert parts.gradient_norm == pytest.approx(rows.gradient_norm, rel=1e-9)
+        assert parts.update_ratio == pytest.approx(rows.update_ratio, rel=1e-9)
+
+
 def test_callbacks_and_schedules_count_steps():
     seen: list[int] = []
     record = bp.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(batch))
