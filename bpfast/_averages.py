@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from bpfast import _core
-from bpfast._callable_run import SHUFFLE
 from bpfast._callback import Callback, Logs
 from bpfast._check import (
     bad_type,
@@ -22,10 +18,10 @@ from bpfast._check import (
 )
 
 if TYPE_CHECKING:
-    from bpfast._fit import Fit
-    from bpfast.network import Network
+    from numpy.typing import ArrayLike
 
-Array = NDArray[Any]
+    from bpfast._fit import Fit
+    from bpfast.network import Array, Network
 
 
 class Average(Callback):
@@ -67,9 +63,11 @@ class Average(Callback):
 
     def on_train_end(self, logs: Logs) -> None:
         """Put the average in place, but not in mid-epoch: a fit may resume there."""
+        import numpy as np
+
         net, progress = self.net, self.net._progress
         rows, self._rows = self._rows, None
-        found = np.empty_like(net.parameters)
+        found = net.parameters.copy()
         if not net._core.read_average(found):
             self._reset()  # it went with the optimizer's state after a divergence
         elif self._begun:
@@ -106,15 +104,19 @@ class Average(Callback):
         ValueError
             The network has another number of parameters.
         """
+        from bpfast._data import as_inputs
+        from bpfast._statistics import refresh_statistics
+
         if self.average is None:
             raise RuntimeError("apply needs an average: fit with this callback before it")
         if net.parameters.shape != self.average.shape:
             raise ValueError(
                 f"net must have {self.average.size} parameters, got {net.parameters.size}"
             )
+        rows = as_inputs(X, net.input_shape, net.dtype.itemsize)
         size = check_count("batch_size", batch_size)
         net.parameters[...] = self.average
-        refresh_statistics(net, np.asarray(X), size)
+        refresh_statistics(net, rows, size)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
@@ -123,7 +125,7 @@ class Average(Callback):
         swapped = check_bool("state['swapped']", state.get("swapped", False))
         if swapped and self._begun:
             core, weights = self.net._core, self.net.parameters
-            kept = np.empty_like(weights)
+            kept = weights.copy()
             core.read_average(kept)
             core.write_average(weights)
             weights[...] = kept
@@ -248,7 +250,7 @@ class SWA(Average):
         self, start: int | float = 0.75, *, every: int = 1, use_at_end: bool = True
     ) -> None:
         super().__init__(use_at_end)
-        whole = isinstance(start, int | np.integer) and not isinstance(start, bool)
+        whole = isinstance(start, numbers.Integral)
         self.start: int | float = (
             check_index("start", start) if whole else check_fraction("start", start)
         )
@@ -274,9 +276,9 @@ class SWA(Average):
         net = self.net
         if epoch < self._first or (epoch - self._first) % self.every:
             return
-        mean = net.parameters.astype(np.float64)
+        mean = net.parameters.astype(float)
         if self._count > 0:
-            before = np.empty_like(net.parameters)
+            before = net.parameters.copy()
             net._core.read_average(before)
             mean = before + (mean - before) / (self._count + 1)
         net._core.write_average(mean.astype(net.dtype))
@@ -298,34 +300,3 @@ def check_one_average(callbacks: tuple[Callback, ...], argument: str) -> None:
     found = sum(isinstance(c, Average) for c in callbacks)
     if found > 1:
         raise ValueError(f"{argument} must have at most one EMA or SWA, got {found}")
-
-
-def refresh_statistics(net: Network, x: Array, batch_size: int) -> None:
-    """Set the running statistics of trained BatchNorm layers to means over batches of these rows.
-
-    The batches are of equal size but for one row, of at least two, and drawn as an epoch's are.
-    """
-    plan, trained = net._plan, net._plan.trainable()
-    share = {}  # of a batch's statistics in the running ones, where these were zero
-    for name, tensor in plan.buffers.items():
-        layer = plan.layers[tensor.layer]
-        if layer.kind == "batchnorm" and trained[tensor.layer]:
-            uses = 1 + sum(other.shares == tensor.layer for other in plan.layers)
-            share[name] = 1.0 - (1.0 - float(layer.spec["momentum"])) ** uses
-    if not share or len(x) < 2:
-        return
-    counters, before = net._core.counters(), net._buffers.copy()
-    order = np.asarray(_core.permutation(len(x), counters["seed"], SHUFFLE, counters["epoch"]))
-    sums = {name: np.zeros(net.buffers[name].shape) for name in share}
-    try:
-        for rows in np.array_split(order, -(-len(x) // max(batch_size, 2))):
-            for name in share:
-                net.buffers[name][...] = 0
-            net._current_batches().forward(x[rows], True)
-            for name, total in sums.items():
-                total += len(rows) * net.buffers[name].astype(np.float64)
-        for name, total in sums.items():
-            net.buffers[name][...] = total / (len(x) * share[name])
-    except BaseException:
-        net._buffers[...] = before
-        raise

@@ -6,8 +6,6 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bpfast._callback import Callback, Logs
 from bpfast._check import bad_type, check_text
 
@@ -136,6 +134,8 @@ class TensorBoard(Callback):
         A bucket of TensorBoard ends at its limit: an empty one in front says where the first
         begins.
         """
+        import numpy as np
+
         number, limits = int(np.sum(counts)), np.asarray(edges, float)
         if number == 0 or not (np.isfinite(limits).all() and np.isfinite(moments).all()):
             return
