@@ -16,8 +16,8 @@ from bpfast.errors import ShapeError
 if TYPE_CHECKING:
     from bpfast.network import Network
 
-#: BP_STREAM_SHUFFLE of src/prim/prim.h: the same order as the core's own loop.
-_SHUFFLE = 1
+#: BP_STREAMSHUFFLE of src/prim/prim.h: the same order as the core's own loop.
+SHUFFLE = 1
 
 
 def call_loss(
@@ -59,16 +59,20 @@ class CallableRun:
         threads: tuple[int, bool],
         shuffle: bool,
         ignore_faults: bool,
+        accumulate: int = 1,
     ) -> None:
         self._net, self._rows, self._loss = net, rows, loss
         self._batch_size, self._shuffle = batch_size, shuffle
         self._ignore_faults = ignore_faults
-        self._batches = -(-len(rows) // batch_size)
+        self._step_rows = batch_size * accumulate
+        self._steps = -(-len(rows) // self._step_rows)
         self._run = _core.Run(net._core, None, None, None, batch_size, *threads)
         self._cursor: dict[str, Any] = {}
         self._rates: NDArray[np.float64] = np.zeros(1)
         self._order: NDArray[np.int64] | None = None
         self._before = net._state()
+        self._watch: NDArray[Any] | None = None
+        self.watched = False
         self.threads = self._run.threads
 
     def begin_epoch(self, rates: NDArray[np.float64], cursor: dict[str, Any]) -> None:
@@ -77,10 +81,11 @@ class CallableRun:
         self._cursor = {**zero, "loss_sum": 0.0, "weight_sum": 0.0, **cursor}
         self._rates = rates
         self._before = self._net._state()
+        self.watched = False
         counters = self._net._core.counters()
         if self._shuffle:
             self._order = _core.permutation(
-                len(self._rows), counters["seed"], _SHUFFLE, counters["epoch"]
+                len(self._rows), counters["seed"], SHUFFLE, counters["epoch"]
             )
 
     def steps(
@@ -89,30 +94,47 @@ class CallableRun:
         """Make steps until one of the limits; return whether the epoch is finished."""
         end = clock() + seconds
         done = 0
-        while self._cursor["batch"] < self._batches and done < max_steps:
+        while self._cursor["batch"] < self._steps and done < max_steps:
             if done and clock() >= end:
                 break
             self._step()
             done += 1
-        return bool(self._cursor["batch"] >= self._batches)
+        return bool(self._cursor["batch"] >= self._steps)
 
     def _step(self) -> None:
-        """Make one step."""
-        batch = self._cursor["batch"]
-        span = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
+        """Make one step: each batch's gradient counts by its share of the step's rows."""
+        step = self._cursor["batch"]
+        start = step * self._step_rows
+        end = min(start + self._step_rows, len(self._rows))
+        for part, first in enumerate(range(start, end, self._batch_size)):
+            span = slice(first, min(first + self._batch_size, end))
+            self._add_gradient(span, end - start, part)
+        if self._watch is not None and step == self._steps - 1:
+            self._watch[...] = self._net.parameters
+            self._watch, self.watched = None, True
+        self._run.apply(float(self._rates[step if len(self._rates) > 1 else 0]))
+        self._cursor["batch"] += 1
+
+    def _add_gradient(self, span: slice, of_rows: int, part: int) -> None:
+        """Take one batch of a step forward and back."""
         index: Any = span if self._order is None else self._order[span]
         x = self._rows.x[index]
         out = np.empty((len(x), self._net.outputs), self._net.dtype)
-        self._run.forward(x, out)
+        self._run.forward(x, out, part)
         value, slope = call_loss(self._loss, self._rows.target()[index], out)
         finite = np.isfinite(value) and np.isfinite(slope).all()
         if not finite and not self._ignore_faults:
-            raise _core.Fault("not_finite", len(self._net._plan.layers), batch, 0)
-        self._run.backward(slope, False)
-        self._run.apply(float(self._rates[batch if len(self._rates) > 1 else 0]))
-        self._cursor["batch"] += 1
+            last = len(self._net._plan.layers)
+            raise _core.Fault("not_finite", last, self._cursor["batch"], 0)
+        if len(x) < of_rows:
+            slope = slope * slope.dtype.type(len(x) / of_rows)
+        self._run.backward(slope, part > 0)
         self._cursor["loss_sum"] += value * len(x)
         self._cursor["weight_sum"] += len(x)
+
+    def watch(self, before: NDArray[Any]) -> None:
+        """Let the epoch's last step copy the parameters that it meets to `before`."""
+        self._watch = before
 
     def unpack(self) -> None:
         """Do nothing: every step leaves the parameters current."""
@@ -126,7 +148,7 @@ class CallableRun:
         counters = self._net._core.counters()
         self._net._core.set_counters(counters["seed"], counters["step"], counters["epoch"] + 1)
         if not (self._ignore_faults or np.isfinite(self._net.parameters).all()):
-            raise _core.Fault("not_finite", len(self._net._plan.layers), self._batches - 1, 0)
+            raise _core.Fault("not_finite", len(self._net._plan.layers), self._steps - 1, 0)
         return self._net._core.penalty(), None
 
     def residuals(self, validation: bool) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpfast._fit import Fit
     from bpfast.network import Network
 
 #: The numbers of an epoch or batch by name.
@@ -29,6 +30,10 @@ class Callback:
 
     net: Network
     monitor: str | None = None
+
+    def attach(self, fit: Fit) -> None:
+        """Belong to a fit, before it begins: set `net`."""
+        self.net = fit.net
 
     def on_train_begin(self, logs: Logs) -> bool | None:
         """Begin a fit; ``logs["epochs"]`` is the number of epochs asked for."""

@@ -1,4 +1,4 @@
-"""Networks as text: summary and explain."""
+"""Networks as text: summary and explain; and what memory they need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from bpfast import config
-from bpfast._check import check_bool, show
+from bpfast._check import check_bool, check_count, check_index, show
+from bpfast._spec import core_rule
 from bpfast.layers.composite import Composite
 from bpfast.layers.dense import Dense
 
@@ -137,3 +138,24 @@ def _bytes(n: float) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:.3g} GB"
+
+
+def memory_required(
+    net: Network, batch_size: int, *, rows: int = 0, optimizer: str = "adam"
+) -> int:
+    """Return the bytes that training takes beside the data.
+
+    Parameters, gradients, the snapshot of the last finite epoch, optimizer state, and the
+    work memory of a batch; with `rows`, also the order of so many shuffled rows.
+
+    Raises
+    ------
+    MemoryError
+        More bytes than can be addressed.
+    """
+    from bpfast import optimizers
+
+    rule = str(core_rule(optimizers.get(optimizer))["rule"])
+    size, count = check_count("batch_size", batch_size), check_index("rows", rows)
+    parts = net._core.memory(size, count, rule)
+    return sum(parts.values())

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 SCHEMA = 2
 #: What the names of the optimizer's tensors begin with.
 STATE = "optimizer."
+#: And those of an average of the weights, which no slot is called.
+AVERAGE = f"{STATE}average."
 
 
 class Tensors(Protocol):
@@ -82,6 +84,11 @@ class Description:
         """Return the parameters' names and shapes, in the network's order."""
         return {name: tensor.shape for name, tensor in self.plan.parameters.items()}
 
+    def averages(self, tensors: Tensors) -> bool:
+        """Return whether an average of the weights is there: of a fit that can be resumed."""
+        has = any(f"{AVERAGE}{name}" in tensors for name in self.plan.parameters)
+        return has and self.optimizer is not None
+
     def check(self, tensors: Tensors) -> bool:
         """Raise unless the tensors are those of this network; return whether statistics are there.
 
@@ -93,6 +100,8 @@ class Description:
         expected = self.shapes()
         for slot in self.slots:
             expected |= {f"{STATE}{slot}.{name}": shape for name, shape in self.shapes().items()}
+        if self.averages(tensors):
+            expected |= {f"{AVERAGE}{name}": shape for name, shape in self.shapes().items()}
         measured = self.plan.measured_buffers()
         has_measured = any(name in tensors for name in measured)
         for name, tensor in self.plan.buffers.items():

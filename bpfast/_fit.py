@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core, losses, optimizers, schedules
+from bpfast._averages import Average
 from bpfast._callable_run import CallableRun
 from bpfast._check import (
     bad_type,
@@ -44,7 +45,7 @@ class Progress:
     epoch: int = 0
     cursor: dict[str, Any] = field(default_factory=dict)
     rows: int = 0
-    batch_size: int = 0
+    batch_size: int = 0  # rows of a step
     history: dict[str, Any] = field(default_factory=dict)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Fit:
         self.schedule = schedules.get(options["schedule"])
         self.epochs = check_count("epochs", options["epochs"])
         self.batch_size = check_count("batch_size", options["batch_size"])
+        self.accumulate = check_count("accumulate", options["accumulate"])
         self.shuffle = check_bool("shuffle", options["shuffle"])
         self.on_divergence = check_choice(
             "on_divergence", options["on_divergence"], ("raise", "stop", "ignore")
@@ -87,6 +89,8 @@ class Fit:
             )
         self.rows, self.validation = self._split(rows, known, share, options)
         self.batch_size = min(self.batch_size, len(self.rows))
+        self.accumulate = min(self.accumulate, -(-len(self.rows) // self.batch_size))
+        self.step_rows = min(self.batch_size * self.accumulate, len(self.rows))
         self.scorer = Scorer(net, self.loss, options["metrics"], self.rows)
         self.history = History()
         given = check_callbacks(options["callbacks"])
@@ -101,9 +105,9 @@ class Fit:
         self.watchers = [c for c in self.callbacks if c.uses_batches]
         self.keepers = [c for c in self.callbacks if _keeps_state(c)]
         check_monitors([*given, self.schedule], self._recorded())
-        if isinstance(self.optimizer, optimizers.Rprop) and self.batch_size < len(self.rows):
+        if isinstance(self.optimizer, optimizers.Rprop) and self.step_rows < len(self.rows):
             warnings.warn(
-                f"Rprop needs full batches: batch_size={self.batch_size} of {len(self.rows)} rows",
+                f"Rprop needs full batches: batch_size={self.step_rows} of {len(self.rows)} rows",
                 stacklevel=4,
             )
         self.resume = check_bool("resume", options["resume"])
@@ -111,6 +115,7 @@ class Fit:
         if self.schedule is not None:
             self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
         self.run_: _core.Run | CallableRun = self._make_run(known)
+        self.before: NDArray[Any] | None = None  # parameters that the epoch's last step met
 
     # ---- preparation
 
@@ -146,10 +151,10 @@ class Fit:
         progress = self.net._progress
         if not self.resume or progress is None:
             return
-        if (progress.rows, progress.batch_size) != (len(self.rows), self.batch_size):
+        if (progress.rows, progress.batch_size) != (len(self.rows), self.step_rows):
             raise ValueError(
                 f"resume needs the {progress.rows} training rows and batch_size "
-                f"{progress.batch_size} of before, got {len(self.rows)} and {self.batch_size}"
+                f"{progress.batch_size} of before, got {len(self.rows)} and {self.step_rows}"
             )
         before, now = len(progress.freeze().callbacks), len(self.keepers)
         if before != now:
@@ -176,6 +181,7 @@ class Fit:
                 net._threads(),
                 self.shuffle,
                 self.on_divergence == "ignore",
+                self.accumulate,
             )
         return _core.Run(
             net._core,
@@ -189,6 +195,7 @@ class Fit:
             check_inputs=rows.streamed,
             ignore_faults=self.on_divergence == "ignore",
             planned_epochs=float(self.epochs),
+            accumulate=self.accumulate,
         )
 
     def _prepare(self) -> Progress:
@@ -198,12 +205,18 @@ class Fit:
         progress = net._progress.freeze() if self.resume and net._progress is not None else None
         measures = net._plan.standardizes and not net._measured
         before = net._buffers.copy()
+        averages = any(isinstance(c, Average) for c in self.callbacks)
+        had = net._core.read_average()
         try:
+            if averages:
+                net._core.set_average(0.0, 0)  # the memory; the callback says when to begin
             if measures:
                 net._core.standardize(self.rows.x)
             net._set_optimizer(self.optimizer)
         except BaseException:  # without memory for one, the other is undone
             net._buffers[...] = before
+            if not had:
+                net._core.drop_average()
             raise
         net._measured = net._measured or measures
         if progress is None and net._progress is not None and net._progress.cursor:
@@ -214,6 +227,8 @@ class Fit:
         net._batch_size = self.batch_size
         net.history = self.history
         net._progress = progress
+        if not averages:
+            net._core.drop_average()  # of a fit that is not resumed
         if self.schedule is not None:
             self.schedule.reset()
         return progress or Progress()
@@ -227,7 +242,7 @@ class Fit:
         start = {"epochs": float(self.epochs)}
         for callback in self.callbacks:
             if callback is not self.history:
-                callback.net = self.net
+                callback.attach(self)
         try:
             stop = self._call("on_train_begin", start)
             if progress.history:
@@ -310,15 +325,24 @@ class Fit:
             if finished:
                 return True, False
 
+    def watch_last_step(self) -> None:
+        """Let the last step of the epoch that begins leave its gradient in the network.
+
+        `before` then has the parameters that it met. No bit changes.
+        """
+        if self.before is None:
+            self.before = np.empty_like(self.net.parameters)
+        self.run_.watch(self.before)
+
     def _rates(self, epoch: int) -> NDArray[np.float64]:
-        """Return the epoch's learning rate, or one for each batch."""
+        """Return the epoch's learning rate, or one for each step."""
         initial = self.optimizer.learning_rate
         if self.schedule is None:
             return np.array([initial])
         if not self.schedule.per_step:
             return np.array([self.schedule.rate(initial, float(epoch))])
-        batches = -(-len(self.rows) // self.batch_size)
-        return np.array([self.schedule.rate(initial, epoch + b / batches) for b in range(batches)])
+        steps = -(-len(self.rows) // self.step_rows)
+        return np.array([self.schedule.rate(initial, epoch + s / steps) for s in range(steps)])
 
     def _logs(
         self, penalty: float, sums: Mapping[str, float] | None, spread: NDArray[Any] | None
@@ -403,7 +427,7 @@ class LiveProgress:
         self.epoch = epoch
         self.cursor = cursor
         self.rows = len(fit.rows)
-        self.batch_size = fit.batch_size
+        self.batch_size = fit.step_rows
         self._objects = (fit.history, fit.keepers, fit.schedule)
 
     def freeze(self) -> Progress:

@@ -1,7 +1,8 @@
 """What a fit tells, and who may stop it.
 
 Callbacks change no bit of the weights, save where they say so (`EarlyStopping` may put earlier
-ones back). Epochs and batches count from 0; ``logs`` holds the numbers of the history so far.
+ones back, `EMA` and `SWA` put their average in place). Epochs and batches count from 0; ``logs``
+holds the numbers of the history so far.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bpfast._averages import EMA, SWA, check_one_average
 from bpfast._callback import Callback, Logs
 from bpfast._check import (
     bad_type,
@@ -23,17 +25,23 @@ from bpfast._check import (
 )
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
+from bpfast._tensorboard import TensorBoard
+from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "EMA",
+    "SWA",
     "Callback",
     "Checkpoint",
     "EarlyStopping",
     "History",
     "LambdaCallback",
     "Progress",
+    "TensorBoard",
+    "WeightMonitor",
     "check_callbacks",
     "check_monitors",
 ]
@@ -240,6 +248,7 @@ def check_callbacks(value: object, argument: str = "callbacks") -> tuple[Callbac
     for position, entry in enumerate(callbacks):
         if not isinstance(entry, Callback):
             raise bad_type(f"{argument}[{position}]", "a Callback object", entry)
+    check_one_average(callbacks, argument)
     return callbacks
 
 

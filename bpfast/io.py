@@ -2,7 +2,8 @@
 
 A file holds the parameters by name (``0.kernel`` (inputs, outputs), ``0.bias``), running statistics
 (``1.running_mean``) and those of a Standardize layer (``0.mean``, ``0.scale``), the optimizer's
-state (``optimizer.<slot>.<parameter>``), and under the one metadata key ``bpfast`` everything else:
+state (``optimizer.<slot>.<parameter>``; ``optimizer.average.<parameter>`` where a fit that can be
+resumed averages its weights), and under the one metadata key ``bpfast`` everything else:
 layers as their arguments, composites with those within, a further use of one as
 ``{"shared": path}`` of the first. It has no time stamp: equal networks make equal files.
 
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast._check import bad_type, check_count, check_path, one_line, show
-from bpfast._description import SCHEMA, STATE, Description, Tensors
+from bpfast._description import AVERAGE, SCHEMA, STATE, Description, Tensors
 from bpfast._description import read as read_description
 from bpfast._spec import core_rule
 from bpfast.layers.base import config_of
@@ -56,6 +57,9 @@ def to_parts(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         state = np.empty_like(net.parameters)
         if net._core.read_state(index, state):
             tensors |= {f"{STATE}{slot}.{k}": v for k, v in net._views(state).items()}
+    mean = np.empty_like(net.parameters)
+    if net._core.read_average(mean):
+        tensors |= {f"{AVERAGE}{k}": v for k, v in net._views(mean).items()}
     progress = None if net._progress is None else asdict(net._progress.freeze())
     description = {
         "schema": SCHEMA,
@@ -115,6 +119,12 @@ def _fill(
             for name, view in net._views(state).items():
                 view[...] = tensors[f"{STATE}{slot}.{name}"]
             net._core.write_state(index, state)
+    if found.averages(tensors):
+        mean = np.empty_like(net.parameters)
+        for name, view in net._views(mean).items():
+            view[...] = tensors[f"{AVERAGE}{name}"]
+        net._core.set_average(0.0, 0)
+        net._core.write_average(mean)
     net._core.set_counters(found.seed, found.step, found.epoch)
     net._loss, net._metrics = found.loss, found.metrics
     net._progress, net.metadata = found.progress, found.metadata

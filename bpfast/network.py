@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _inference, config, losses
+from bpfast import _core, _describe, _diagnose, _find_lr, _inference, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
-from bpfast._check import check_bool, check_choice, check_count, check_index, check_notes
+from bpfast._check import check_bool, check_choice, check_count, check_notes
 from bpfast._data import as_inputs, check_finite
 from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
@@ -167,6 +167,7 @@ class Network:
         optimizer: str | Optimizer = "adam",
         epochs: int = 10,
         batch_size: int = 32,
+        accumulate: int = 1,
         shuffle: bool = True,
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
@@ -197,6 +198,11 @@ class Network:
             Its state continues over fits while the class stays the same.
         epochs, batch_size : int, defaults 10 and 32
             32 as in Keras. The last batch of an epoch may be smaller.
+        accumulate : int, default 1
+            Batches a step: its gradient is that of their rows together, as one batch would have it
+            but for rounding, in the memory of `batch_size` rows. BatchNorm's statistics are of each
+            batch, random masks differ. Schedules and `on_batch_end` count steps; an epoch's last
+            step takes the rows that are left.
         shuffle : bool, default True
             A new order each epoch, determined by `seed` and the number of epochs so far.
         validation_data : (X, y) or (X, y, sample_weight), optional
@@ -256,6 +262,7 @@ class Network:
                 optimizer=optimizer,
                 epochs=epochs,
                 batch_size=batch_size,
+                accumulate=accumulate,
                 shuffle=shuffle,
                 validation_data=validation_data,
                 validation_split=validation_split,
@@ -394,24 +401,6 @@ class Network:
     def _threads(self) -> tuple[int, bool]:
         return config.thread_choice(self.n_threads)[0], config.exact_threads
 
-    def memory_required(self, batch_size: int, *, rows: int = 0, optimizer: str = "adam") -> int:
-        """Return the bytes that training takes beside the data.
-
-        Parameters, gradients, the snapshot of the last finite epoch, optimizer state, and the
-        work memory of a batch; with `rows`, also the order of so many shuffled rows.
-
-        Raises
-        ------
-        MemoryError
-            More bytes than can be addressed.
-        """
-        from bpfast import optimizers
-
-        rule = str(core_rule(optimizers.get(optimizer))["rule"])
-        size, count = check_count("batch_size", batch_size), check_index("rows", rows)
-        parts = self._core.memory(size, count, rule)
-        return sum(parts.values())
-
     @property
     def sizes(self) -> str:
         """The sizes on the way through the layers, such as 784-256-10; not those in composites."""
@@ -419,6 +408,9 @@ class Network:
 
     summary = _describe.summary
     explain = _describe.explain
+    memory_required = _describe.memory_required
+    diagnose = _diagnose.diagnose
+    find_lr = _find_lr.find_lr
 
     def __repr__(self) -> str:
         """Show sizes and dtype."""

@@ -227,6 +227,7 @@ def loss_value(Data data, output, Objective objective, int itemsize, gradient=No
 
 include "run.pxi"
 include "profile.pxi"
+include "look.pxi"
 
 
 # ---- random numbers --------------------------------------------------------------------------

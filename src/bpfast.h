@@ -164,6 +164,17 @@ const char *bpfast_optimizer_slot_names(size_t rule); /* comma-separated */
 bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out);
 bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values);
 
+/* ---- an average of the parameters ---- */
+/* From now on each step moves it: after the nth it is the mean of w_1 .. w_n, where w_i counts decay^(n - i)
+ * times. `start`: steps counted before the first. Its memory is taken once and begins with the
+ * parameters as they are; decay 0: steps leave it alone. */
+bpfast_status bpfast_net_set_average(bpfast_net *net, double decay, uint64_t start,
+                                     bpfast_message *message);
+void bpfast_net_drop_average(bpfast_net *net);
+/* As an array shaped like the parameters, from and to (out NULL: nowhere); false when there is none. */
+bool bpfast_net_read_average(const bpfast_net *net, void *out);
+bool bpfast_net_write_average(bpfast_net *net, const void *values);
+
 /* ---- training runs ---- */
 typedef struct {
     const char *loss;                 /* NULL: no loss (low-level calls with own gradients) */
@@ -176,6 +187,7 @@ typedef struct {
     bpfast_data train, validation; /* borrowed while the run lives; rows 0: none */
     bpfast_objective objective;
     size_t batch_size;
+    size_t accumulate;  /* a step's gradient is that of so many batches together; 0: one */
     size_t threads;     /* most threads */
     bool exact_threads; /* use just that many: for tests of oversubscription */
     bool shuffle;
@@ -201,17 +213,22 @@ typedef struct {
 
 /* Where an epoch stands: enough to continue it elsewhere with the same bits. */
 typedef struct {
-    size_t batch;            /* steps done */
+    size_t batch;            /* steps done: of `accumulate` batches each */
     bpfast_scores scores;    /* so far */
     const double *residuals; /* so far, [outputs], or NULL: zero; read when the epoch begins */
 } bpfast_cursor;
 
-/* Packs weights, draws the order. rates: one learning rate, or one for each batch of the epoch;
+/* Packs weights, draws the order. rates: one learning rate, or one for each step of the epoch;
  * borrowed until the epoch ends. cursor: where to start. */
 void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates,
                             const bpfast_cursor *cursor);
 /* Up to max_steps steps, stopping soon after `seconds`. *finished: the epoch has no more batches. */
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished);
+/* Lets the last step of the present epoch, or of the next to begin, copy the parameters that it meets to
+ * `before` (like PARAM; borrowed until then) and leave its gradient, penalty included, in GRAD; all bits
+ * stay the same. */
+void bpfast_run_watch(bpfast_run *run, void *before);
+bool bpfast_run_watched(const bpfast_run *run); /* whether the epoch's last step did so */
 /* Makes parameters current again (also in mid-epoch); does nothing where they are. */
 void bpfast_run_unpack(bpfast_run *run);
 bpfast_cursor bpfast_run_cursor(const bpfast_run *run);
@@ -228,8 +245,10 @@ typedef struct {
 bpfast_fault bpfast_run_fault(const bpfast_run *run); /* after NOT_FINITE or BAD_INPUT */
 
 /* ---- one batch at a time: runs made with train.rows 0; rows <= batch_size ---- */
-/* In training mode; out [rows][outputs] row-major. */
-void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, void *out);
+/* In training mode; out [rows][outputs] row-major. part: which of the batches of one step, for its
+ * random masks. */
+void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, size_t part,
+                        void *out);
 /* Gradients of the last forward's rows; dx [rows][inputs] row-major, or NULL. */
 void bpfast_run_backward(bpfast_run *run, const bpfast_array *dy, bool accumulate, void *dx);
 /* Forward, loss and backward at once; *loss is the data term, *penalty beside it. */
@@ -254,6 +273,30 @@ bpfast_status bpfast_loss_value(const bpfast_data *data, const bpfast_array *out
 /* An activation on [rows][cols] row-major in place; softmax by rows. False when it is unknown. */
 bool bpfast_activate(const char *activation, void *values, size_t rows, size_t cols,
                      size_t itemsize);
+
+/* ---- what weights and outputs look like; all in double ---- */
+typedef struct {
+    double mean, std, norm, min, max; /* std: population; norm: root of the sum of squares */
+    double change;                    /* norm of the difference from `before`; 0 without */
+} bpfast_summary;
+/* Of x[n], n > 0, beside before[n] or NULL, and its histogram: edges [bins + 1] evenly from min to max
+ * (half a unit to both sides where these are equal), counts [bins], the last bin closed. Where x is
+ * not finite edges are NaN and counts 0. */
+void bpfast_summarize(const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
+                      bpfast_summary *out, int64_t *counts, double *edges);
+
+typedef struct {
+    size_t layer;          /* in */
+    double low, high;      /* in: outputs <= low and >= high are counted; NaN: none */
+    size_t units, outputs; /* columns, values in all; 0 for a layer without a step at inference */
+    double mean, std;      /* of all values; population */
+    size_t silent;         /* units without a positive value */
+    size_t lows, highs;
+} bpfast_outputs;
+/* Fills `layers` from the outputs of these rows at inference, on the calling thread. A convolution that
+ * also does the max pooling behind it shows what that gives. */
+bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t rows,
+                          bpfast_outputs *layers, size_t n_layers, bpfast_message *message);
 
 /* ---- where the time of a training step goes ---- */
 typedef struct {

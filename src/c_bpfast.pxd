@@ -126,6 +126,13 @@ cdef extern from "bpfast.h" nogil:
     c_bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out) noexcept
     c_bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values) noexcept
 
+    bpfast_status bpfast_net_set_average(
+        bpfast_net *net, double decay, uint64_t start, bpfast_message *message
+    ) noexcept
+    void bpfast_net_drop_average(bpfast_net *net) noexcept
+    c_bool bpfast_net_read_average(const bpfast_net *net, void *out) noexcept
+    c_bool bpfast_net_write_average(bpfast_net *net, const void *values) noexcept
+
     ctypedef struct bpfast_objective:
         const char *loss
         double parameter
@@ -136,6 +143,7 @@ cdef extern from "bpfast.h" nogil:
         bpfast_data train, validation
         bpfast_objective objective
         size_t batch_size
+        size_t accumulate
         size_t threads
         c_bool exact_threads
         c_bool shuffle
@@ -171,6 +179,8 @@ cdef extern from "bpfast.h" nogil:
     bpfast_status bpfast_run_steps(
         bpfast_run *run, size_t max_steps, double seconds, c_bool *finished
     ) noexcept
+    void bpfast_run_watch(bpfast_run *run, void *before) noexcept
+    c_bool bpfast_run_watched(const bpfast_run *run) noexcept
     void bpfast_run_unpack(bpfast_run *run) noexcept
     bpfast_cursor bpfast_run_cursor(const bpfast_run *run) noexcept
 
@@ -185,7 +195,7 @@ cdef extern from "bpfast.h" nogil:
     bpfast_fault bpfast_run_fault(const bpfast_run *run) noexcept
 
     void bpfast_run_forward(
-        bpfast_run *run, const bpfast_array *x, size_t rows, void *out
+        bpfast_run *run, const bpfast_array *x, size_t rows, size_t part, void *out
     ) noexcept
 
     void bpfast_run_backward(
@@ -215,6 +225,26 @@ cdef extern from "bpfast.h" nogil:
 
     c_bool bpfast_activate(
         const char *activation, void *values, size_t rows, size_t cols, size_t itemsize
+    ) noexcept
+
+    ctypedef struct bpfast_summary:
+        double mean, std, norm, min, max, change
+
+    void bpfast_summarize(
+        const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
+        bpfast_summary *out, int64_t *counts, double *edges
+    ) noexcept
+
+    ctypedef struct bpfast_outputs:
+        size_t layer
+        double low, high
+        size_t units, outputs
+        double mean, std
+        size_t silent, lows, highs
+
+    bpfast_status bpfast_look(
+        const bpfast_net *net, const bpfast_array *x, size_t rows, bpfast_outputs *layers,
+        size_t n_layers, bpfast_message *message
     ) noexcept
 
     ctypedef struct bpfast_piece:

@@ -164,6 +164,26 @@ cdef class Net:
         cdef Borrowed held = Borrowed(values)
         return bool(bpfast_net_write_state(self.net, slot, held.view.buf))
 
+    def set_average(self, double decay, uint64_t start):
+        """From now on steps move an average of the parameters; by decay 0 they do not."""
+        cdef bpfast_message message
+        check(bpfast_net_set_average(self.net, decay, start, &message), &message)
+
+    def drop_average(self):
+        bpfast_net_drop_average(self.net)
+
+    def read_average(self, out=None):
+        """Whether there is an average; then it is in `out`, unless that is None."""
+        cdef Borrowed held
+        if out is None:
+            return bool(bpfast_net_read_average(self.net, NULL))
+        held = Borrowed(out, True)
+        return bool(bpfast_net_read_average(self.net, held.view.buf))
+
+    def write_average(self, values):
+        cdef Borrowed held = Borrowed(values)
+        return bool(bpfast_net_write_average(self.net, held.view.buf))
+
     def predict(self, x, out, size_t threads, bint exact_threads=False):
         """`out` is C-contiguous, (rows, outputs), of the network's dtype."""
         cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)

@@ -8,12 +8,12 @@ cdef class Run:
     cdef Net net
     cdef Data train, validation
     cdef Objective objective
-    cdef Borrowed rates
+    cdef Borrowed rates, before
 
     def __cinit__(self, Net net, Data train, Data validation, Objective objective,
                   size_t batch_size, size_t threads, bint exact_threads=False, bint shuffle=True,
                   bint sweep=False, bint check_inputs=False, bint ignore_faults=False,
-                  double planned_epochs=1.0):
+                  double planned_epochs=1.0, size_t accumulate=1):
         cdef bpfast_config config
         cdef bpfast_message message
         cdef bpfast_status status
@@ -26,6 +26,7 @@ cdef class Run:
         if objective is not None:
             config.objective = objective.objective
         config.batch_size = batch_size
+        config.accumulate = accumulate
         config.threads = threads
         config.exact_threads = exact_threads
         config.shuffle = shuffle
@@ -45,7 +46,7 @@ cdef class Run:
         return bpfast_run_threads(self.run)
 
     def begin_epoch(self, rates, dict cursor):
-        """`rates`: float64, one or one a batch. `cursor`: {} or what cursor() returned."""
+        """`rates`: float64, one or one a step. `cursor`: {} or what cursor() returned."""
         cdef bpfast_cursor c
         cdef Borrowed residuals
         memset(&c, 0, sizeof(c))
@@ -96,6 +97,17 @@ cdef class Run:
         raise Fault(
             "bad_input" if status == BPFAST_BAD_INPUT else "not_finite", f.layer, f.batch, f.row)
 
+    def watch(self, before):
+        """Lets the last step of the epoch that is about to begin copy the parameters that it meets
+        to `before`, and leave its gradient in the network."""
+        self.before = Borrowed(before, True)
+        bpfast_run_watch(self.run, self.before.view.buf)
+
+    @property
+    def watched(self):
+        """Whether the epoch's last step did so."""
+        return bool(bpfast_run_watched(self.run))
+
     def unpack(self):
         """Makes the parameters current; the next step reads them anew."""
         bpfast_run_unpack(self.run)
@@ -127,13 +139,13 @@ cdef class Run:
 
     # ---- one batch at a time
 
-    def forward(self, x, out):
+    def forward(self, x, out, size_t part=0):
         cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
         cdef bpfast_array array
         cdef size_t rows = held.rows()
         held.describe(&array)
         with nogil:
-            bpfast_run_forward(self.run, &array, rows, result.view.buf)
+            bpfast_run_forward(self.run, &array, rows, part, result.view.buf)
 
     def backward(self, dy, bint accumulate, dx=None):
         cdef Borrowed held = Borrowed(dy), result

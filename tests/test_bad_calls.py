@@ -51,6 +51,8 @@ OPTIONS: dict[str, Row] = {
         "batch_size must be an int >= 1, got True",
     ),
     "batch_size 2^63": (fit(batch_size=2**63), ValueError, "batch_size .* at most 92.*, got 922"),
+    "accumulate 0": (fit(accumulate=0), ValueError, "accumulate must be an int >= 1, got 0"),
+    "accumulate 2.0": (fit(accumulate=2.0), TypeError, "accumulate must be an int >= 1, got 2.0"),
     "shuffle 1": (fit(shuffle=1), TypeError, "shuffle must be True or False, got 1"),
     "loss misspelt": (fit(loss="msee"), ValueError, "loss must be one of .*mse.*, got 'msee'"),
     "loss None": (fit(loss=None), TypeError, "loss must be a name.*, got None"),
@@ -70,6 +72,11 @@ OPTIONS: dict[str, Row] = {
         r"callbacks\[0\] must be a Callback object, got the class EarlyStopping",
     ),
     "one callback": (fit(callbacks=bp.Progress()), TypeError, "callbacks must be a sequence"),
+    "two averages": (
+        fit(callbacks=[bp.EMA(), bp.SWA()]),
+        ValueError,
+        "callbacks must have at most one EMA or SWA, got 2",
+    ),
     "monitor of nothing": (
         fit(callbacks=[bp.EarlyStopping()]),
         ValueError,
@@ -146,7 +153,57 @@ OPTIONS: dict[str, Row] = {
     ),
 }
 
+
+def rates(**changes: object) -> Callable[[bp.Network], object]:
+    return lambda net: net.find_lr(**{"X": X, "y": Y, "loss": "mse", **changes})
+
+
 CALLS: dict[str, Row] = {
+    "diagnosis with another loss": (
+        lambda net: net.diagnose(X, Y, loss="mseh"),
+        ValueError,
+        "loss must be one of .*mse.*, got 'mseh'",
+    ),
+    "diagnosis of NaN": (
+        lambda net: net.diagnose(with_value(X, NAN, 3, 2), Y),
+        ValueError,
+        "X must be finite, got nan at row 3, column 2",
+    ),
+    "diagnosis without targets": (
+        lambda net: net.diagnose(X, Y[:5]),
+        bp.ShapeError,
+        r"y must have as many rows as X: 37, got shape \(5, 3\)",
+    ),
+    "diagnosis of no rows": (
+        lambda net: net.diagnose(X, Y, rows=0),
+        ValueError,
+        "rows must be an int >= 1, got 0",
+    ),
+    "diagnosis by half batches": (
+        lambda net: net.diagnose(X, Y, batch_size=0.5),
+        TypeError,
+        "batch_size must be an int >= 1, got 0.5",
+    ),
+    "diagnosis with a rate for an optimizer": (
+        lambda net: net.diagnose(X, Y, optimizer=0.1),
+        TypeError,
+        "optimizer must be a name .*, got 0.1",
+    ),
+    "diagnosis with a name too few": (
+        lambda net: net.diagnose(X, Y, feature_names=list("abcdefghijklmnopqr")),
+        ValueError,
+        "feature_names must be 19 names, one for each input, got list of length 18",
+    ),
+    "diagnosis with a name for all": (
+        lambda net: net.diagnose(X, Y, feature_names="abcdefghijklmnopqrs"),
+        TypeError,
+        "feature_names must be a sequence of names, got 'abc",
+    ),
+    "diagnosis with half a validation": (
+        lambda net: net.diagnose(X, Y, validation_data=(X,)),
+        TypeError,
+        r"validation_data must be \(X, y\), got tuple of length 1",
+    ),
     "predict_one of two rows": (
         lambda net: net.predict_one(X[:2]),
         bp.ShapeError,
@@ -214,6 +271,11 @@ CALLS: dict[str, Row] = {
         r"backward needs forward\(X, training=True\) before it",
     ),
     "step by 3": (lambda net: net.step(3), TypeError, "optimizer must be a name .*, got 3"),
+    "rates from 1": (rates(low=1, high=0.1), ValueError, "low must be less than high=0.1, got 1"),
+    "rates from 0": (rates(low=0), ValueError, "low must be a finite number > 0, got 0"),
+    "five rates": (rates(steps=5), ValueError, "steps must be at least 10, got 5"),
+    "rates for NaN": (rates(X=X * NAN), ValueError, "X must be finite, got nan at row 0, column 0"),
+    "rates of 0.1": (rates(optimizer=0.1), TypeError, "optimizer must be a name .*, got 0.1"),
     "weights from None": (
         lambda net: net.load_weights(None),
         TypeError,
@@ -389,7 +451,8 @@ def test_malformed_calls(net: bp.Network, what: str) -> None:
 NEVER = [object(), 1j, b"bytes", {1, 2}, NAN, -INF, 10**400, -(2**70), Fraction(-1, 3), "\n"]
 CLASSES = [
     bp.Dense, bp.Dropout, bp.Standardize, bp.EarlyStopping, bp.Checkpoint, bp.Progress,
-    bp.LambdaCallback, bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
+    bp.WeightMonitor, bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard, bp.MaxNorm, bp.NonNegative,
+    bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
     bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
     *schedules.TABLE.values(), *losses.TABLE.values(), *initializers.TABLE.values(),
 ]  # fmt: skip
@@ -397,10 +460,12 @@ CLASSES = [
 NEEDED = {
     "units": 3, "rate": 0.5, "path": "unused", "max_value": 1.0, "l1": 0.1, "l2": 0.1, "decay": 0.1,
     "every": 2, "factor": 0.5, "epochs": 3, "value": 1.0, "function": lambda epoch, initial: 1.0,
+    "log_dir": "unused",
 }  # fmt: skip
 #: What is legal all the same: text that is a path or a key, numbers that are bounds.
 LEGAL = {
     ("Checkpoint", "path"): ["\n"],
+    ("TensorBoard", "log_dir"): ["\n"],
     ("EarlyStopping", "monitor"): ["\n"],
     ("ReduceOnPlateau", "monitor"): ["\n"],
     ("Uniform", "low"): [-(2**70), Fraction(-1, 3)],

@@ -56,6 +56,8 @@ def fit(net: bp.Network, **options: object) -> None:
 CALLS: dict[str, tuple[Callable[[], bp.Network], Callable[[bp.Network], object], int]] = {
     "fit": (make, fit, 5),
     "fit with another optimizer": (fitted, fit, 4),
+    "fit with an average": (fitted, lambda net: fit(net, callbacks=[bp.EMA()]), 5),
+    "find_lr": (fitted, lambda net: net.find_lr(X, Y, loss="mse", high=0.01), 5),
     "predict": (fitted, lambda net: net.predict(X), 1),
     "predict a few rows": (make, lambda net: net.predict(X[:2]), 1),
     "predict_one": (make, lambda net: net.predict_one(X[0]), 1),

@@ -13,7 +13,7 @@ from bpfast.io import KEY, write_atomically
 _MAX_HEADER: Final = 100_000_000  # bytes; the limit of the safetensors library
 
 
-def check_output(path: Path, *, force: bool, own: bool = False) -> None:
+def check_output(path: Path, *, force: bool, own: bool = False, flag: str = "--out") -> None:
     """See, before any work, whether `path` may be written.
 
     Parameters
@@ -24,6 +24,8 @@ def check_output(path: Path, *, force: bool, own: bool = False) -> None:
         Allow any regular file to be overwritten.
     own : bool, default False
         Allow a model file that bpfast wrote to be overwritten.
+    flag : str, default "--out"
+        The argument that names it.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def check_output(path: Path, *, force: bool, own: bool = False) -> None:
         raise FileExistsError(f"{path}: exists and is not a regular file")
     if not force and not (own and is_own_model(path)):
         came = "was not written by bpfast" if own else "exists"
-        raise FileExistsError(f"{path}: {came}; --force overwrites it, --out names another file")
+        raise FileExistsError(f"{path}: {came}; --force overwrites it, {flag} names another file")
 
 
 def is_own_model(path: Path) -> bool:

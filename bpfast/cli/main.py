@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage (as SystemExit), 130 stopped by Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
+    arguments.line = shlex.join(["bpfast", *(sys.argv[1:] if argv is None else argv)])
     try:
         module = importlib.import_module(f"bpfast.cli.{arguments.command}")
         code: int = module.run(arguments)
@@ -74,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_network_flags(train)
     train.add_argument("--threads", metavar="N", type=COUNT, help="default: chosen by the machine")
     train.add_argument("--out", metavar="FILE", help="model file (default: DATA.safetensors)")
+    train.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write a page (HTML) with curves, weights, diagnosis and mistakes; needs "
+        "matplotlib",
+    )
     _add_force(train)
     _add_json(train)
     volume = train.add_mutually_exclusive_group()

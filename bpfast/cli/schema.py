@@ -110,6 +110,15 @@ class Schema:
         """How many inputs the network has."""
         return sum(1 if f.values is None else len(f.values) for f in self.features)
 
+    @property
+    def input_names(self) -> list[str]:
+        """What each input is: a column, or a column's value."""
+        return [
+            name
+            for f in self.features
+            for name in ([f.name] if f.values is None else [f"{f.name}={v}" for v in f.values])
+        ]
+
     def read_inputs(self, table: Table) -> NDArray[np.float64]:
         """Return the inputs (rows, inputs) of a table whose columns may stand in any order.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import bpfast as bp
 from bpfast import optimizers
-from bpfast.cli import augment, story, tabular
+from bpfast.cli import augment, report, story, tabular
 from bpfast.cli.data import (
     FASHION_MNIST,
     TABLE,
@@ -32,8 +32,10 @@ from bpfast.cli.recipes import RECIPES, image_shape
 from bpfast.cli.scores import score
 
 if TYPE_CHECKING:
+    from bpfast._diagnosis import Diagnosis
     from bpfast.layers import Layer
     from bpfast.network import Network
+    from bpfast.optimizers import Optimizer
 
 LARGE: Final = 10_000  # training rows from which fewer epochs of larger batches do
 LEAST_STEPS: Final = 1_000  # that small tables need
@@ -100,6 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     seed: int = arguments.seed
     path = Path(arguments.out or f"{default_stem(arguments.data)}.safetensors")
     check_output(path, force=arguments.force, own=True)
+    page = Path(arguments.report) if arguments.report else None
+    if page is not None:
+        report.check(page, force=arguments.force)
     flags = tabular.Flags.of(arguments)
     if source_of(arguments.data) == TABLE:
         model = f"--model {settings.model}" if RECIPES[settings.model].images else ""
@@ -126,9 +131,12 @@ def run(arguments: argparse.Namespace) -> int:
     say(*story.network_lines(net, data, settings, seed))
     metric = metrics_of(data)[0]
     table = story.EpochTable(settings.epochs, len(data.train.y), metric, every=arguments.verbose)
+    monitor = bp.WeightMonitor() if page is not None else None
+    callbacks: list[bp.Callback] = [] if arguments.quiet else [table]
+    callbacks += [monitor] if monitor is not None else []
     start = time.perf_counter()
     try:
-        history = fit(net, data, settings, seed, [] if arguments.quiet else [table])
+        history = fit(net, data, settings, seed, callbacks)
     except KeyboardInterrupt:
         done = len(net.history.epoch) if net.history else 0
         raise KeyboardInterrupt(
@@ -136,6 +144,9 @@ def run(arguments: argparse.Namespace) -> int:
         ) from None
     seconds = time.perf_counter() - start
 
+    diagnosis = diagnose(net, data, settings) if page is not None else None
+    if data.regression:
+        to_units(net, data)
     scores = score(net, data)
     net.reset_optimizer()  # its moments would treble the file
     net.save(path, metadata=describe(data, seed, asdict(settings)))
@@ -146,6 +157,13 @@ def run(arguments: argparse.Namespace) -> int:
         story.file_line(path),
         *story.next_lines(data, path),
     )
+    if page is not None and monitor is not None and diagnosis is not None:
+        made = report.Run(
+            arguments.line, net, data, asdict(settings), seed, arguments.threads, history, scores,
+            seconds, monitor, diagnosis, path,
+        )  # fmt: skip
+        report.write(page, made)
+        say(story.file_line(page))
     if arguments.json:
         result = {
             "data": data.argument,
@@ -181,22 +199,8 @@ def build(data: Data, settings: Settings, seed: int, threads: int | None) -> Net
 def fit(
     net: Network, data: Data, settings: Settings, seed: int, callbacks: list[bp.Callback]
 ) -> dict[str, list[float]]:
-    """Train, and return the numbers of each epoch.
-
-    Quantities are trained as their distance from the mean in standard deviations of the training
-    rows, losses included; afterwards the last layer is rescaled, so that the model's output is in
-    the target's own units wherever it is used.
-    """
-    recipe = RECIPES[settings.model]
-    mean = float(data.train.y.mean()) if data.regression else 0.0
-    deviation = float(data.train.y.std()) or 1.0 if data.regression else 1.0
-
-    def targets(rows: Rows, what: str) -> NDArray[Any]:
-        if data.regression:
-            return (rows.y - mean) / deviation
-        return encode(rows.y, data.classes, what)
-
-    X = data.train.X
+    """Train, and return the numbers of each epoch."""
+    recipe, X = RECIPES[settings.model], data.train.X
     if settings.mirror or settings.shift:
         side = image_shape(X.shape[1])[0]
         if (settings.shift or 0) >= side:
@@ -208,21 +212,58 @@ def fit(
         callbacks = [changed, *callbacks]
     history = net.fit(
         X,
-        targets(data.train, "the training rows"),
+        targets(data, data.train, "the training rows"),
         loss="mse" if data.regression else "cross_entropy",
-        optimizer=optimizers.get(settings.optimizer).replace(learning_rate=settings.lr),
+        optimizer=optimizer_of(settings),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        validation_data=(data.validation.X, targets(data.validation, "the validation rows")),
+        validation_data=(data.validation.X, targets(data, data.validation, "the validation rows")),
         metrics=metrics_of(data),
         schedule=None if settings.full_batch else recipe.schedule(settings.epochs),
         callbacks=callbacks,
     )
-    if data.regression:
-        kernel, bias = list(net.params.values())[-2:]
-        kernel *= deviation
-        bias[...] = bias * deviation + mean
     return history.history
+
+
+def diagnose(net: Network, data: Data, settings: Settings) -> Diagnosis:
+    """Return what is wrong with a network as `fit` leaves it."""
+    return net.diagnose(
+        data.train.X,
+        targets(data, data.train, "the training rows"),
+        optimizer=optimizer_of(settings),
+        batch_size=settings.batch_size,
+        feature_names=None if data.schema is None else data.schema.input_names,
+        validation_data=(data.validation.X, targets(data, data.validation, "the validation rows")),
+    )
+
+
+def optimizer_of(settings: Settings) -> Optimizer:
+    """Return the optimizer with its highest learning rate."""
+    return optimizers.get(settings.optimizer).replace(learning_rate=settings.lr)
+
+
+def targets(data: Data, rows: Rows, what: str) -> NDArray[Any]:
+    """Return what is trained on: places of classes, or distances from the mean of quantities.
+
+    Those are in standard deviations of the training rows, and so are the losses.
+    """
+    if not data.regression:
+        return encode(rows.y, data.classes, what)
+    mean, deviation = units(data)
+    return (rows.y - mean) / deviation
+
+
+def units(data: Data) -> tuple[float, float]:
+    """Return mean and standard deviation of the training rows' quantity."""
+    return float(data.train.y.mean()), float(data.train.y.std()) or 1.0
+
+
+def to_units(net: Network, data: Data) -> None:
+    """Rescale the last layer: the model's output is in the target's units wherever it is used."""
+    mean, deviation = units(data)
+    kernel, bias = list(net.params.values())[-2:]
+    kernel *= deviation
+    bias[...] = bias * deviation + mean
 
 
 def metrics_of(data: Data) -> list[str]:

@@ -246,7 +246,8 @@ typedef struct bp_kernels {
     void (*scale_columns)(void *a, const void *factors, size_t m, size_t n); /* a[m][n] row-major */
     void (*add)(void *y, const void *x, size_t n);                           /* y += x */
     void (*sum_of)(void *y, const void *a, const void *b, size_t n);         /* y = a + b */
-    void (*distance)(void *y, const void *a, const void *b, size_t n);       /* y = |a - b| */
+    void (*average)(void *y, const void *x, double share, size_t n);   /* y += share (x - y) */
+    void (*distance)(void *y, const void *a, const void *b, size_t n); /* y = |a - b| */
     /* dx = dy sign(x - other); 0 where they are equal */
     void (*distance_grad)(void *dx, const void *dy, const void *x, const void *other, size_t n);
     void (*non_negative)(void *w, size_t n);

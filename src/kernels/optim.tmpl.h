@@ -227,6 +227,17 @@ static void sum_of(void *y_, const void *a_, const void *b_, size_t n)
         store_part(y + i, v_add(load_part(a + i, n - i), load_part(b + i, n - i)), n - i);
 }
 
+static void average(void *y_, const void *x_, double share, size_t n)
+{
+    real *y = y_;
+    const real *x = x_;
+    const vec s = c_(share);
+    for (size_t i = 0; i < n; i += BP_VL) {
+        const vec old = load_part(y + i, n - i);
+        store_part(y + i, v_fma(s, v_sub(load_part(x + i, n - i), old), old), n - i);
+    }
+}
+
 static void distance(void *y_, const void *a_, const void *b_, size_t n)
 {
     real *y = y_;

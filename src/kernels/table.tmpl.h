@@ -100,6 +100,7 @@ const bp_kernels BP_TABLE(BP_ISA, BP_BITS) = {
     .scale_columns = scale_columns,
     .add = add,
     .sum_of = sum_of,
+    .average = average,
     .distance = distance,
     .distance_grad = distance_grad,
     .non_negative = non_negative,

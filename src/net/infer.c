@@ -23,9 +23,13 @@ size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, 
     return bp_worth_waking(flops, repeats) ? bp_threads_for(most, flops, rows) : 1;
 }
 
-static void run_steps(const bp_pass *pass, const bp_plan *plan, size_t rows)
+static void run_steps(const bp_inference *job, const bp_pass *pass, size_t rows)
 {
-    for (size_t s = 0; s < plan->n_forward; ++s) plan->steps[s].run(&plan->steps[s], pass, 0, rows);
+    for (size_t s = 0; s < job->plan->n_forward; ++s) {
+        const bp_step *step = &job->plan->steps[s];
+        step->run(step, pass, 0, rows);
+        if (job->look) bp_look_at(job->look, job->plan, pass, step, rows);
+    }
 }
 
 /* The plans of a network: a chunk's matrices should stay in L2. */
@@ -111,7 +115,8 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
     for (size_t c = bp_share(chunks, size, id); c < bp_share(chunks, size, id + 1); ++c) {
         const size_t first = c * chunk, rows = bp_min(chunk, job->rows - first);
         bp_gather_inputs(net, job->x, NULL, first, m[job->plan->input], 0, rows);
-        run_steps(&pass, job->plan, rows);
+        run_steps(job, &pass, rows);
+        if (job->look) continue;
         if (job->out)
             k->unpack(bp_at(job->out, first * net->outputs, k->size), m[job->plan->output].data,
                       rows, net->outputs, net->outputs, m[job->plan->output].stride);
@@ -174,8 +179,8 @@ static bpfast_status predict_rows(const bpfast_net *net, const bpfast_array *x, 
 
 /* Memory of one call: weights, a scratch arena for each thread, row numbers. For few rows wide kernels
  * of dense layers are read where they stand. */
-static bpfast_status open_call(void **memory, bp_inference *job, size_t threads, bool residuals,
-                               bpfast_message *message)
+bpfast_status bp_infer_open(void **memory, bp_inference *job, size_t threads, bool residuals,
+                            bpfast_message *message)
 {
     const bpfast_net *net = job->net;
     const bp_kernels *k = net->k;
@@ -219,7 +224,7 @@ bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_
     bp_inference job = {.net = net, .plan = &net->infer[0], .x = x, .rows = rows, .out = out};
     if (net->chain && rows <= net->infer->batch) return predict_rows(net, x, rows, out, message);
     threads = call_threads(&job, threads, exact_threads);
-    BP_TRY(open_call(&memory, &job, threads, false, message));
+    BP_TRY(bp_infer_open(&memory, &job, threads, false, message));
     bp_team_run(threads, exact_threads, bp_infer_task, &job);
     bp_arena_return(net->spare, memory);
     return BPFAST_OK;
@@ -240,7 +245,7 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
                         .data = data,
                         .objective = &target};
     threads = call_threads(&job, threads, false);
-    BP_TRY(open_call(&memory, &job, threads, residuals != NULL, message));
+    BP_TRY(bp_infer_open(&memory, &job, threads, residuals != NULL, message));
     bp_team_run(threads, false, bp_infer_task, &job);
     bp_infer_totals(&job, scores, residuals);
     bp_arena_return(net->spare, memory);

@@ -138,12 +138,12 @@ static void apply_task(void *arg, bp_team *team, size_t id)
     bp_fpmode_leave(mode);
 }
 
-void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, void *out)
+void bpfast_run_forward(bpfast_run *run, const bpfast_array *x, size_t rows, size_t part, void *out)
 {
     const bpfast_net *net = run->net;
     const bp_panels y = run->m[run->plan.output];
     job j = {.run = run, .x = x};
-    run->batch[0] = (bp_batch){.rows = rows, .step = net->counters.step, .learns = true};
+    run->batch[0] = (bp_batch){.rows = rows, .step = bp_random_step(net, part), .learns = true};
     read_weights(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, forward_task, &j);
     net->k->unpack(out, y.data, rows, net->outputs, net->outputs, y.stride);
@@ -198,6 +198,7 @@ void bpfast_run_apply(bpfast_run *run, double rate)
     const bp_fpmode mode = bp_fpmode_enter();
     run->norm_clips = net->optimizer.clip_norm > 0;
     run->batch[0].update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1);
+    run->batch[0].average_share = bp_net_average_share(net);
     bp_run_pack(run);
     bp_team_run(run->tuner.now, run->config.exact_threads, apply_task, &j);
     bpfast_run_unpack(run);

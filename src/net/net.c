@@ -101,6 +101,7 @@ void bpfast_net_free(bpfast_net *net)
     bp_arena_free(net->nodes);
     bp_arena_free(net->persist);
     bp_arena_free(net->state);
+    bp_arena_free(net->average);
     bp_arena_free(*net->spare);
     bp_arena_free(net);
 }
@@ -249,6 +250,7 @@ bpfast_status bpfast_net_set_optimizer(bpfast_net *net, const bpfast_optimizer *
 
 void bpfast_net_reset_optimizer(bpfast_net *net)
 {
+    bpfast_net_drop_average(net); /* it counts steps */
     bp_arena_free(net->state);
     net->state = NULL;
     net->has_optimizer = false;
@@ -256,22 +258,64 @@ void bpfast_net_reset_optimizer(bpfast_net *net)
 }
 
 /* A slot's numbers stand as weights do. */
-bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out)
+static bool read_slot(const bpfast_net *net, void *slot, void *out)
 {
-    if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
+    if (!slot) return false;
     for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_weights w = bp_weights_at(net, &net->nodes[i], bp_state_slot(net, slot), NULL);
+        const bp_weights w = bp_weights_at(net, &net->nodes[i], slot, NULL);
         bp_weights_write_one(net, &net->nodes[i], &w, out);
     }
     return true;
 }
 
-bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values)
+static bool write_slot(bpfast_net *net, void *slot, const void *values)
 {
-    if (!net->has_optimizer || !bp_state_slot(net, slot)) return false;
+    if (!slot) return false;
     for (size_t i = 0; i < net->n_nodes; ++i) {
-        const bp_weights w = bp_weights_at(net, &net->nodes[i], bp_state_slot(net, slot), NULL);
+        const bp_weights w = bp_weights_at(net, &net->nodes[i], slot, NULL);
         bp_weights_read_one(net, &net->nodes[i], &w, values);
     }
     return true;
+}
+
+bool bpfast_net_read_state(const bpfast_net *net, size_t slot, void *out)
+{
+    return net->has_optimizer && read_slot(net, bp_state_slot(net, slot), out);
+}
+
+bool bpfast_net_write_state(bpfast_net *net, size_t slot, const void *values)
+{
+    return net->has_optimizer && write_slot(net, bp_state_slot(net, slot), values);
+}
+
+/* ---- an average of the parameters ---- */
+
+bpfast_status bpfast_net_set_average(bpfast_net *net, double decay, uint64_t start,
+                                     bpfast_message *message)
+{
+    if (!net->average) {
+        bp_layout layout = {0};
+        bp_layout_add(&layout, net->n_state, net->k->size);
+        BP_TRY(bp_arena_try(&net->average, &layout, "the average of the parameters", message));
+        (void)bpfast_net_write_average(net, net->parameters);
+    }
+    net->average_decay = decay;
+    net->average_start = start;
+    return BPFAST_OK;
+}
+
+void bpfast_net_drop_average(bpfast_net *net)
+{
+    bp_arena_free(net->average);
+    net->average = NULL;
+}
+
+bool bpfast_net_read_average(const bpfast_net *net, void *out)
+{
+    return out ? read_slot(net, net->average, out) : net->average != NULL;
+}
+
+bool bpfast_net_write_average(bpfast_net *net, const void *values)
+{
+    return write_slot(net, net->average, values);
 }

@@ -71,8 +71,11 @@ struct bpfast_net {
     bp_optimizer optimizer;
     double learning_rate;
     bool has_optimizer;
-    void *state;     /* slots, one after the other, n_state elements each */
-    bp_spare *spare; /* of inference, which may change nothing else here */
+    void *state;            /* slots, one after the other, n_state elements each */
+    void *average;          /* of the parameters, in the order of a slot; or NULL */
+    double average_decay;   /* 0: steps leave it alone */
+    uint64_t average_start; /* steps before its first */
+    bp_spare *spare;        /* of inference, which may change nothing else here */
     bpfast_counters counters;
     bp_tuner tuner; /* of the last run, for the next with the same batch */
     size_t tuned_batch;
@@ -82,6 +85,17 @@ BP_INLINE void *bp_state_slot(const bpfast_net *net, size_t slot)
 {
     const bool has = net->state && slot < bp_rule_slots(net->optimizer.rule);
     return has ? bp_at(net->state, slot * net->n_state, net->k->size) : NULL;
+}
+/* Where the next step's batch number `part` draws its random numbers: steps are fewer than 2^32. */
+BP_INLINE uint64_t bp_random_step(const bpfast_net *net, size_t part)
+{
+    return net->counters.step + ((uint64_t)part << 32);
+}
+/* What the next step counts for in the average; 0: nothing. */
+BP_INLINE double bp_net_average_share(const bpfast_net *net)
+{
+    if (!net->average || net->average_decay == 0) return 0;
+    return bp_average_share(net->average_decay, net->counters.step + 1 - net->average_start);
 }
 /* Mean and scale of the inputs, or NULL. */
 BP_INLINE const void *bp_net_mean(const bpfast_net *net)
@@ -194,6 +208,11 @@ double bp_weight_sum(const bpfast_data *data, const int64_t *rows, size_t first,
 void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_targets *targets,
                    size_t rows);
 
+/* ---- look.c: what goes through the layers ---- */
+typedef struct bp_look bp_look;
+void bp_look_at(bp_look *look, const bp_plan *plan, const bp_pass *pass, const bp_step *step,
+                size_t rows); /* after the step on so many rows */
+
 /* ---- infer.c ---- */
 typedef struct {
     const bpfast_net *net;
@@ -201,7 +220,8 @@ typedef struct {
     const bp_weights *w;
     const bpfast_array *x;
     size_t rows;
-    void *out;               /* row-major, or NULL when scoring */
+    void *out;               /* row-major, or NULL when scoring or looking */
+    bp_look *look;           /* or NULL */
     const bpfast_data *data; /* when scoring */
     const bp_objective *objective;
     bp_row_stats *stats; /* [rows] */
@@ -211,6 +231,10 @@ typedef struct {
 } bp_inference;
 bpfast_status bp_infer_plans(bpfast_net *net, bpfast_message *message);
 size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan);
+/* Memory of one call, for so many threads: weights, a scratch arena for each, row numbers; to be given
+ * back to net->spare. */
+bpfast_status bp_infer_open(void **memory, bp_inference *job, size_t threads, bool residuals,
+                            bpfast_message *message);
 bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);
 /* Threads for `repeats` steps of `flops` each over `rows` that can be split. */

@@ -198,7 +198,7 @@ static void timed_task(void *arg, bp_team *team, size_t id)
         if (id == 0) bp_run_add_scores(run, batch, &pass);
         lap(&watch, at_prepare(run));
         if (steps) timed_gradients(run, batch, &pass, team, id, &watch);
-        if (id == 0) bp_run_advance(run, &run->batch[1 - parity], steps);
+        if (id == 0) bp_run_advance(run, batch, &run->batch[1 - parity], steps);
         lap(&watch, at_prepare(run));
         bp_team_wait(team, id);
         lap(&watch, at_wait(run));

@@ -9,6 +9,9 @@
  *     own items:  weight gradients to the optimizer (or to GRAD, barrier, sweep)
  *     barrier     thread 0 has prepared the next step or the stop
  *
+ * Where a step's gradient is that of several batches together, they pass one after the other: each adds
+ * its own to GRAD, and the last is followed by the sweep.
+ *
  * Threads split rows and items, never sums, so their number cannot show in the results.
  */
 #include "run.h"
@@ -138,10 +141,14 @@ bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gra
 {
     const bpfast_net *net = run->net;
     const bool shared = run->tuner.now > 1;
+    const bool updates = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_SWEEP;
     return (bp_gradient){.mode = mode,
+                         .penalises = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_STORE,
                          .update = update,
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},
+                         .average = net->average,
+                         .share = updates ? batch->average_share : 0,
                          .batch = batch->rows,
                          .far = mode == BP_GRADIENT_UPDATE && (run->far || shared),
                          .shared = shared,
@@ -173,15 +180,20 @@ double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id)
     return sqrt(bp_shard_total(run->shards, n));
 }
 
-/* UPDATE is fused unless the norm of the whole gradient is needed first. SWEEP reads GRAD. */
+/* UPDATE is fused unless the whole gradient is needed first, for its norm or since other batches are
+ * part of it: they are added to GRAD, and the last one's sweep reads it. */
 void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
                        size_t id, bp_gradient_mode mode)
 {
     bp_update update = batch->update;
-    const bool sweep = run->norm_clips || run->config.sweep;
+    const bool alone = batch->starts && batch->ends;
+    const bool sweep = run->norm_clips || run->config.sweep || run->watches || !alone;
     if (mode == BP_GRADIENT_UPDATE && sweep) {
-        const bp_gradient store = bp_run_gradient(run, batch, BP_GRADIENT_STORE, NULL);
+        bp_gradient store =
+            bp_run_gradient(run, batch, batch->starts ? BP_GRADIENT_STORE : BP_GRADIENT_ADD, NULL);
+        store.penalises = batch->ends; /* last, as in a single batch */
         run_items(run, pass, team, id, &store);
+        if (!batch->ends) return;
         bp_team_wait(team, id);
         mode = BP_GRADIENT_SWEEP;
     }
@@ -198,22 +210,28 @@ void bp_run_prepare(bpfast_run *run, bp_batch *batch)
 {
     const bpfast_net *net = run->net;
     const bpfast_data *data = &run->config.train;
-    const size_t first = run->cursor.batch * run->config.batch_size;
-    const size_t rows = bp_min(run->config.batch_size, data->rows - first);
+    const size_t start = run->cursor.batch * bp_run_step_rows(run);
+    const size_t end = bp_min(start + bp_run_step_rows(run), data->rows);
+    const size_t first = start + run->part * run->config.batch_size;
+    const size_t rows = bp_min(run->config.batch_size, end - first);
     const int64_t *order = run->order ? run->order + first : NULL;
+    if (run->part == 0) run->weight_sum = bp_weight_sum(data, order, start, end - start);
     const double rate = run->rates[run->n_rates > 1 ? run->cursor.batch : 0];
     *batch = (bp_batch){
         .first = first,
         .rows = rows,
-        .step = net->counters.step,
+        .step = bp_random_step(net, run->part),
+        .learns = run->weight_sum > 0,
+        .starts = run->part == 0,
+        .ends = first + rows == end,
         .targets = {.rows = order,
                     .first = first,
                     .targets = run->m[run->plan.targets],
                     .labels = data->labels,
                     .weights = data->weights,
-                    .weight_sum = bp_weight_sum(data, order, first, rows)},
-        .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1)};
-    batch->learns = batch->targets.weight_sum > 0;
+                    .weight_sum = run->weight_sum},
+        .update = bp_update_prepare(net->k, &net->optimizer, rate, net->counters.step + 1),
+        .average_share = bp_net_average_share(net)};
 }
 
 static void name_fault(bpfast_run *run, size_t rows)
@@ -249,13 +267,17 @@ void bp_run_add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     name_fault(run, batch->rows);
 }
 
-void bp_run_advance(bpfast_run *run, bp_batch *next, bool stepped)
+void bp_run_advance(bpfast_run *run, const bp_batch *done, bp_batch *next, bool learnt)
 {
-    ++run->cursor.batch;
-    if (stepped) ++run->net->counters.step;
-    --run->steps_left;
-    run->stop = run->status != BPFAST_OK || run->cursor.batch == run->batches ||
-                run->steps_left == 0 || bp_seconds() >= run->deadline;
+    run->part = done->ends ? 0 : run->part + 1;
+    run->stop = run->status != BPFAST_OK;
+    if (done->ends) {
+        ++run->cursor.batch;
+        if (learnt) ++run->net->counters.step;
+        --run->steps_left;
+        run->stop |= run->cursor.batch == run->batches || run->steps_left == 0 ||
+                     bp_seconds() >= run->deadline;
+    }
     if (!run->stop) bp_run_prepare(run, next);
 }
 
@@ -273,7 +295,7 @@ static void chunk_task(void *arg, bp_team *team, size_t id)
         const bool steps = batch->learns && run->bad_row == SIZE_MAX;
         if (id == 0) bp_run_add_scores(run, batch, &pass);
         if (steps) bp_step_gradients(run, batch, &pass, team, id, BP_GRADIENT_UPDATE);
-        if (id == 0) bp_run_advance(run, &run->batch[1 - parity], steps);
+        if (id == 0) bp_run_advance(run, batch, &run->batch[1 - parity], steps);
         bp_team_wait(team, id);
         if (run->stop) break;
     }
@@ -305,8 +327,10 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
     run->rates = rates;
     run->n_rates = n_rates;
     run->cursor = *cursor;
+    run->part = 0;
     run->status = BPFAST_OK;
     run->bad_row = SIZE_MAX;
+    run->watched = false;
     if (cursor->residuals)
         memcpy(run->residuals, cursor->residuals, net->outputs * sizeof *run->residuals);
     else
@@ -327,7 +351,24 @@ static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
     run->stop = false;
     bp_run_prepare(run, &run->batch[0]);
     const size_t team = bp_team_run(run->tuner.now, run->config.exact_threads, chunk_task, run);
+    if (run->watches) return; /* such a step is no measure of the others */
     bp_tune_add(&run->tuner, team, run->cursor.batch - before, bp_seconds() - start);
+}
+
+/* As run_chunk, up to the epoch's last step or that one alone: its gradient is left in GRAD. */
+static void run_watched(bpfast_run *run, size_t max_steps, double deadline)
+{
+    bpfast_net *net = run->net;
+    const size_t left = run->batches - 1 - run->cursor.batch;
+    run->watches = left == 0;
+    if (run->watches) bp_weights_write(net, run->w, run->before);
+    run_chunk(run, run->watches ? 1 : bp_min(max_steps, left), deadline);
+    if (!run->watches) return;
+    if (!run->batch[0].learns) /* no weight, no step: nothing was stored */
+        memset(net->gradients, 0, net->n_parameters * net->k->size);
+    run->watches = false;
+    run->watched = true;
+    run->before = NULL;
 }
 
 bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds, bool *finished)
@@ -340,7 +381,7 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     if (!run->packed) bp_run_pack(run);
     const bp_fpmode mode = bp_fpmode_enter(); /* steps are prepared here too */
     do {
-        run_chunk(run, max_steps - done, deadline);
+        (run->before ? run_watched : run_chunk)(run, max_steps - done, deadline);
         done = run->cursor.batch - before;
         *finished = run->cursor.batch >= run->batches;
     } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
@@ -349,6 +390,10 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     run->net->tuned_batch = run->config.batch_size;
     return run->status;
 }
+
+void bpfast_run_watch(bpfast_run *run, void *before) { run->before = before; }
+
+bool bpfast_run_watched(const bpfast_run *run) { return run->watched; }
 
 bpfast_cursor bpfast_run_cursor(const bpfast_run *run) { return run->cursor; }
 

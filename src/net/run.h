@@ -11,8 +11,10 @@ typedef struct {
     size_t first, rows; /* of the epoch's order */
     uint64_t step;      /* for random numbers */
     bool learns;        /* its statistics count */
+    bool starts, ends;  /* the first, the last of the batches whose gradients make one step */
     bp_targets targets;
     bp_update update;
+    double average_share; /* of the step's weights in their average */
 } bp_batch;
 
 struct bpfast_run {
@@ -44,9 +46,13 @@ struct bpfast_run {
 
     /* an epoch under way */
     const double *rates;
-    size_t n_rates, batches;
+    size_t n_rates, batches; /* batches: steps */
     bpfast_cursor cursor;
+    size_t part;       /* batches of the step under way that are done */
+    double weight_sum; /* of all its rows */
     bool packed;
+    void *before; /* like PARAM: where the epoch's last step leaves the weights it met, or NULL */
+    bool watches, watched; /* the step under way does so; the epoch's last step did */
 
     /* a chunk under way: written by thread 0 between barriers, or atomically */
     bp_batch batch[2]; /* of even and odd steps of the chunk */
@@ -57,6 +63,12 @@ struct bpfast_run {
     bpfast_fault fault;
     _Atomic(size_t) bad_row; /* SIZE_MAX: none */
 };
+
+/* Rows of a whole step: of `accumulate` batches. */
+BP_INLINE size_t bp_run_step_rows(const bpfast_run *run)
+{
+    return run->config.batch_size * run->config.accumulate;
+}
 
 /* Every member of the team calls these. */
 void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
@@ -77,6 +89,6 @@ double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id);
 /* Thread 0 calls these: scores of the batch that passed, and the next one or the stop. */
 void bp_run_prepare(bpfast_run *run, bp_batch *batch);
 void bp_run_add_scores(bpfast_run *run, const bp_batch *batch, const bp_pass *pass);
-void bp_run_advance(bpfast_run *run, bp_batch *next, bool stepped);
+void bp_run_advance(bpfast_run *run, const bp_batch *done, bp_batch *next, bool learnt);
 
 #endif

@@ -167,7 +167,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
         fused = bp_loss_fused_activation(run->objective.loss) != BP_ACT_identity;
     }
     const size_t batch = config->batch_size;
-    const double steps = stream ? 1.0 : config->planned_epochs * (double)run->batches;
+    const double steps =
+        stream ? 1.0 : config->planned_epochs * (double)(run->batches * config->accumulate);
     choose_threads(run, batch, steps);
     BP_TRY(bp_plan_new(&run->plan, net, batch, to_input ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN,
                        fused, message));
@@ -191,7 +192,8 @@ bpfast_status bpfast_run_new(bpfast_run **out, bpfast_net *net, const bpfast_con
     run->net = net;
     run->config = *config;
     run->bad_row = SIZE_MAX;
-    run->batches = bp_ceil_div(config->train.rows, config->batch_size);
+    run->config.accumulate = bp_max(config->accumulate, 1);
+    run->batches = bp_ceil_div(config->train.rows, bp_run_step_rows(run));
     const bpfast_status status = open_run(run, message);
     if (status != BPFAST_OK) {
         bpfast_run_free(run);

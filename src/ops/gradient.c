@@ -109,9 +109,7 @@ typedef struct {
 static void settle(const bp_kernels *k, const bp_node *node, const bp_gradient *job, const part *p)
 {
     const size_t n = p->rows * k->nr;
-    const bool penalised = p->l1 > 0 || p->l2 > 0;
-    if (penalised && (job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_STORE))
-        k->add_penalty(p->g, p->w, p->l1, p->l2, n);
+    if (job->penalises && (p->l1 > 0 || p->l2 > 0)) k->add_penalty(p->g, p->w, p->l1, p->l2, n);
     if (job->mode == BP_GRADIENT_STORE || job->mode == BP_GRADIENT_ADD) {
         k->unpack(p->grad, p->g, p->rows, p->width, node->out, 0);
         return;
@@ -151,6 +149,13 @@ static void bias_sums(const bp_pass *pass, const bp_node *node, const bp_gradien
     }
 }
 
+/* The new weights' part in their average; `at`: where they stand in a slot. */
+static void settle_average(const bp_kernels *k, const bp_gradient *job, const void *w, size_t at,
+                           size_t n)
+{
+    if (job->share > 0) k->average(bp_at(job->average, at, k->size), w, job->share, n);
+}
+
 static void bias_gradient(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
                           size_t j)
 {
@@ -178,6 +183,7 @@ static void bias_gradient(const bp_pass *pass, const bp_node *node, const bp_gra
         }
     }
     settle(k, node, job, &p);
+    settle_average(k, job, p.w, node->bias_state + j * k->nr, k->nr);
 }
 
 /* Max-norm is of whole columns: once all blocks of the panel are updated. */
@@ -192,16 +198,16 @@ static void limit_columns(const bp_kernels *k, const bp_node *node, const bp_wei
 /* What the processor should fetch while it computes a block's gradient: what the block's update will
  * change, for writing where another core has read it, and the operands of the next block, which
  * another core may have written. */
-enum { BP_MOST_AHEAD = 7 };
+enum { BP_MOST_AHEAD = 8 };
 static void list_ahead(const bp_pass *pass, const bp_node *node, const bp_gradient *job,
                        const bp_item *item, const bp_item *next, const part *p, void *transpose,
-                       bp_ahead *list)
+                       void *average, bp_ahead *list)
 {
     const bp_kernels *k = pass->k;
     const bp_place *at = &pass->at[node->index];
     const size_t panel = job->batch * k->nr * k->size;
-    void *const updated[] = {p->w, transpose, p->s0, p->s1};
-    for (size_t u = 0; job->far && u < 4; ++u)
+    void *const updated[] = {p->w, transpose, p->s0, p->s1, average};
+    for (size_t u = 0; job->far && u < 5; ++u)
         if (updated[u]) *list++ = (bp_ahead){updated[u], p->rows * k->nr * k->size, job->shared};
     if (job->shared && at->partial == BP_NONE && next && next->node == item->node) {
         *list++ = (bp_ahead){bp_panel(k, pass->m[at->x[0]], next->first, 0), panel, false};
@@ -211,19 +217,34 @@ static void list_ahead(const bp_pass *pass, const bp_node *node, const bp_gradie
     *list = (bp_ahead){NULL, 0, false};
 }
 
+/* Where block (i, j) stands in a slot. */
+static size_t block_state(const bp_kernels *k, const bp_node *node, size_t i, size_t j)
+{
+    return node->state + (j * bp_round_up(node->in, k->nr) + i * k->nr) * k->nr;
+}
+
+/* What follows from a block's new weights. */
+static void finish_block(const bp_kernels *k, const bp_node *node, const bp_gradient *job,
+                         const bp_weights *w, size_t i, size_t j)
+{
+    settle_average(k, job, bp_block(k, w, i, j), block_state(k, node, i, j),
+                   bp_block_rows(k, w, i) * k->nr);
+    bp_block_transposed(k, w, i, j);
+}
+
 void bp_gradient_item(const bp_pass *pass, const bp_item *item, const bp_item *next,
                       const bp_gradient *job)
 {
     const bp_kernels *k = pass->k;
     const bp_node *node = &job->nodes[item->node];
     const bp_weights *w = &job->w[node->index];
-    const size_t j = item->panel, in_padded = bp_round_up(node->in, k->nr);
+    const size_t j = item->panel;
     const bool updates = job->mode == BP_GRADIENT_UPDATE || job->mode == BP_GRADIENT_SWEEP;
     _Alignas(BP_ALIGN) char g[BP_BLOCK_BYTES];
     if (bp_panel_width(k, node->out, j) < k->nr) /* lanes of the last panel that nobody writes */
         k->fill(g, 0, bp_min(k->nr, node->in) * k->nr);
     for (size_t i = item->first; i < item->last; ++i) {
-        const size_t block = node->state + (j * in_padded + i * k->nr) * k->nr;
+        const size_t block = block_state(k, node, i, j);
         const part p = {
             .w = bp_block(k, w, i, j),
             .g = g,
@@ -238,13 +259,15 @@ void bp_gradient_item(const bp_pass *pass, const bp_item *item, const bp_item *n
         if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD)
             load_gradient(k, node, &p);
         bp_ahead ahead[BP_MOST_AHEAD];
-        list_ahead(pass, node, job, item, next, &p, bp_block_of_transpose(k, w, i, j), ahead);
+        void *average = job->share > 0 ? bp_at(job->average, block, k->size) : NULL;
+        list_ahead(pass, node, job, item, next, &p, bp_block_of_transpose(k, w, i, j), average,
+                   ahead);
         if (job->mode != BP_GRADIENT_SWEEP) block_gradient(pass, node, job, i, j, g, ahead);
         settle(k, node, job, &p);
-        if (updates && node->max_norm == 0) bp_block_transposed(k, w, i, j);
+        if (updates && node->max_norm == 0) finish_block(k, node, job, w, i, j);
     }
     if (item->bias) bias_gradient(pass, node, job, j);
     if (!updates || node->max_norm == 0 || item->first == item->last) return;
     limit_columns(k, node, w, j);
-    for (size_t i = item->first; i < item->last; ++i) bp_block_transposed(k, w, i, j);
+    for (size_t i = item->first; i < item->last; ++i) finish_block(k, node, job, w, i, j);
 }

@@ -219,9 +219,12 @@ typedef enum {
 
 typedef struct {
     bp_gradient_mode mode;
+    bool penalises; /* the penalty's gradient is added: once in a step */
     const bp_update *update;
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
+    void *average;       /* of the weights, in the order of a slot, or NULL */
+    double share;        /* of the new weights in it; 0: it stays */
     size_t batch;        /* rows */
     bool far;            /* weights and state come from beyond L2: they are asked for in time */
     bool shared;         /* other cores work on the same step */

@@ -43,6 +43,11 @@ bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double r
     return u;
 }
 
+double bp_average_share(double decay, uint64_t n)
+{
+    return decay < 1 ? (1 - decay) / (1 - power(decay, n)) : 1 / (double)n;
+}
+
 double bp_clip_factor(double norm, double limit)
 {
     return limit > 0 && norm > limit ? limit / norm : 1.0;

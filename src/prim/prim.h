@@ -101,6 +101,20 @@ double bp_shard_total(const double *shards, size_t n);
 typedef double bp_sum_fn(const void *x, size_t n);
 double bp_sum_sharded(const bp_kernels *k, bp_sum_fn *sum, const void *x, size_t n);
 
+/* ---- summary.c: what an array looks like, in double ---- */
+
+typedef struct {
+    size_t n;
+    double mean, m2; /* m2: sum of squared deviations from the mean */
+    double min, max;
+} bp_moments;
+bp_moments bp_moments_of(const bp_kernels *k, const void *x, size_t n);
+double bp_squared_distance(const bp_kernels *k, const void *x, const void *y, size_t n);
+/* counts[b] of x[n] in edges[b] <= x < edges[b + 1], evenly spaced; the last bin takes its upper edge
+ * too. Every x lies within the edges. */
+void bp_histogram(const bp_kernels *k, int64_t *counts, const double *edges, size_t bins,
+                  const void *x, size_t n);
+
 /* ---- optim.c ---- */
 
 typedef struct {
@@ -122,6 +136,8 @@ typedef struct {
 double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate); /* initial state */
 /* step counts from 1 */
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
+/* The share of the newest of n values in their mean, where each counts decay times as much as the next. */
+double bp_average_share(double decay, uint64_t n);
 double bp_clip_factor(double norm, double limit);
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
                    size_t rows, size_t cols, size_t ld); /* g is changed where it is clipped */

@@ -209,6 +209,13 @@ static void maps_case(const subject *s, size_t n, size_t slack)
     s->k->add_penalty(x, other, 0.01, 0.2, n);
     same("g", x, want, n);
 
+    kernel_is("average", "n slack");
+    BEGIN(n, slack);
+    memcpy(x, before, n * sizeof(real));
+    for (size_t i = 0; i < n; ++i) want[i] = link(s, (real)0.3, other[i] - before[i], before[i]);
+    s->k->average(x, other, 0.3, n);
+    same("y", x, want, n);
+
     kernel_is("fill", "n slack");
     BEGIN(n, slack);
     for (size_t i = 0; i < n; ++i) want[i] = (real)0.1;
