@@ -30,6 +30,9 @@ class Callback:
     net: Network
     monitor: str | None = None
 
+    def check_net(self, net: Network) -> None:
+        """Raise where this does not fit the network: fit asks before any work."""
+
     def on_train_begin(self, logs: Logs) -> bool | None:
         """Begin a fit; ``logs["epochs"]`` is the number of epochs asked for."""
         return None

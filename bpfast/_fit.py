@@ -110,7 +110,9 @@ class Fit:
         self._check_resumed()
         if self.schedule is not None:
             self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
-        self.run_: _core.Run | CallableRun = self._make_run(known)
+        for callback in given:
+            callback.check_net(net)
+        self.run_: _core.Run | CallableRun = self._make_run()
 
     # ---- preparation
 
@@ -164,14 +166,17 @@ class Fit:
         both = scores + ([f"val_{name}" for name in scores] if self.validation else [])
         return [*both, "penalty", "learning_rate", "seconds"]
 
-    def _make_run(self, loss: losses.Loss | None) -> _core.Run | CallableRun:
-        """Return the loop's engine. Nothing of the network has changed until it exists."""
+    def _make_run(self) -> _core.Run | CallableRun:
+        """Return the loop's engine. Nothing of the network has changed until it exists.
+
+        It holds no state that outlives an epoch.
+        """
         net, rows = self.net, self.rows
-        if loss is None:
+        if not isinstance(self.loss, losses.Loss):
             return CallableRun(
                 net,
                 rows,
-                cast(Any, self.loss),
+                self.loss,
                 self.batch_size,
                 net._threads(),
                 self.shuffle,
@@ -255,6 +260,9 @@ class Fit:
         stop = self._call("on_epoch_begin", epoch, {})
         if stop:
             return False, True, {}
+        if self.net._read_layers():  # a callback froze or thawed some
+            del self.run_  # its memory first
+            self.run_ = self._make_run()
         rates = self._rates(epoch)
         order = self.net._core.counters()["epoch"]
         finished = ended = False

@@ -21,6 +21,7 @@ from bpfast._check import (
     check_non_negative,
     check_text,
 )
+from bpfast._gradual import GradualUnfreezing
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 
@@ -31,6 +32,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "Progress",

@@ -115,13 +115,16 @@ typedef struct {
 typedef struct {
     bp_optim_fn *rule;
     bp_optim_args args;
-    double gradient_scale; /* of the global-norm clip */
+    double rate, weight_decay, share; /* args has rate / share and 1 - rate weight_decay */
+    double gradient_scale;            /* of the global-norm clip */
     double clip_value;
 } bp_update;
 
 double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate); /* initial state */
 /* step counts from 1 */
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
+/* The same with the learning rate times `scale`, as if it had been prepared with that. */
+bp_update bp_update_scaled(const bp_update *update, double scale);
 double bp_clip_factor(double norm, double limit);
 void bp_update_run(const bp_kernels *k, const bp_update *u, void *w, void *g, void *s0, void *s1,
                    size_t rows, size_t cols, size_t ld); /* g is changed where it is clipped */
