@@ -36,8 +36,8 @@ def named(
 def draw_weights(net: Network, skip: Collection[str] = ()) -> None:
     """Fill the parameters as the layers' initializers say, from the network's seed.
 
-    Those whose names are in `skip` stay as they are. The stream of random numbers is given by the core layer: 2 i for its kernel, 2 i + 1 for its
-    bias.
+    Those whose names are in `skip` stay as they are. The stream of random numbers is given by the
+    core layer: 2 i for its kernel, 2 i + 1 for its bias.
     """
     for name, tensor in net._plan.parameters.items():
         if name in skip:

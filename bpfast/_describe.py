@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -119,8 +118,7 @@ def explain(
         if value is not None:
             raise ValueError(f"{name} must be None without speed=True, got {show(value)}")
     batch_size = _speed.batch_size_of(net, batch_size)
-    with contextlib.suppress(RuntimeError), net._lock:  # a fit that runs keeps what it read
-        net._read_layers()
+    net._read_layers_if_idle()
     threads, reason = config.thread_choice(net.n_threads)
     flops = 6 * batch_size * net._plan.products()
     head = (

@@ -1,4 +1,4 @@
-"""Objects of PyTorch and scikit-learn, known by where their classes come from: nothing is imported."""
+"""Objects of PyTorch and scikit-learn, known by their classes: nothing is imported."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def load_weights(net: Network, src: object, *, strict: bool = True) -> Matches:
         with io.opened(check_path("src", src)) as (tensors, _):
             return copy_weights(net, tensors, strict, ordered=False)
     if not isinstance(src, Mapping):
-        raise bad_type("src", "a path, a dict of arrays, a PyTorch module or a scikit-learn MLP", src)
+        raise bad_type(
+            "src", "a path, a dict of arrays, a PyTorch module or a scikit-learn MLP", src
+        )
     return copy_weights(net, src, strict)
 
 

@@ -79,7 +79,7 @@ class Arrays(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-class _Misfit(ValueError):
+class _MisfitError(ValueError):
     """Why two lists of layers do not fit in order."""
 
 
@@ -94,7 +94,7 @@ def copy_weights(net: Network, given: Arrays, strict: bool, *, ordered: bool = T
     if found.missing_keys or found.unexpected_keys or found.mismatched:
         try:
             found = _in_order(net, ours, theirs, reader, ordered)
-        except _Misfit as misfit:
+        except _MisfitError as misfit:
             if strict:
                 raise _does_not_fit(found, misfit) from None
             for name in (*found.missing_keys, *found.unexpected_keys):
@@ -104,7 +104,7 @@ def copy_weights(net: Network, given: Arrays, strict: bool, *, ordered: bool = T
     return found
 
 
-def _does_not_fit(found: Matches, misfit: _Misfit) -> ValueError:
+def _does_not_fit(found: Matches, misfit: _MisfitError) -> ValueError:
     """Make the error that says what is wrong with the names, and with the order."""
     whats = ("missing", "unexpected", "mismatched")
     problems = [
@@ -143,7 +143,7 @@ def _theirs(net: Network, given: Iterable[Any]) -> _Layers:
 
 
 def _pairs(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Return for the roles of a layer of ours the role and key of one of theirs, where it has it."""
+    """Return, for roles of a layer of ours, the role and key of one of theirs that has them."""
     found = {}
     for role in ours:
         there = [r for r in dict.fromkeys((role, _TORCH.get(role, role))) if r in theirs]
@@ -228,22 +228,24 @@ def _by_name(net: Network, ours: _Layers, theirs: _Layers, reader: _Reader) -> M
 def _in_order(
     net: Network, ours: _Layers, theirs: _Layers, reader: _Reader, ordered: bool
 ) -> Matches:
-    """Match the layers with weights first to first, or raise a _Misfit."""
+    """Match the layers with weights first to first, or raise a _MisfitError."""
     if len(ours) != len(theirs):
-        raise _Misfit(f"src has {len(theirs)} layers with weights, the network {len(ours)}")
+        raise _MisfitError(f"src has {len(theirs)} layers with weights, the network {len(ours)}")
     found = Matches([], [], [], [], "order", {}, {})
     places = theirs if ordered else _by_number(theirs)
     for (path, names), place in zip(ours.items(), places, strict=True):
         pairs = _pairs(names, theirs[place])
         wanted = {role for role, name in names.items() if name in net.params}
         if len(pairs) != len(theirs[place]) or not wanted.issubset(pairs):
-            raise _Misfit(f"{place!r} has {listed(theirs[place])}, layer {path} {listed(names)}")
+            raise _MisfitError(
+                f"{place!r} has {listed(theirs[place])}, layer {path} {listed(names)}"
+            )
         torch = any(role != there for role, (there, _) in pairs.items())
         for role, (_, key) in pairs.items():
             name = names[role]
             fits, shape = reader.fits(path, name, role, key, torch)
             if not fits:
-                raise _Misfit(f"{key!r} has shape {shape}, {name} {reader.views[name].shape}")
+                raise _MisfitError(f"{key!r} has shape {shape}, {name} {reader.views[name].shape}")
             found.matched.append(name)
             found.sources[name] = key
     return found
@@ -263,7 +265,7 @@ def _by_number(places: Iterable[str]) -> list[str]:
         parts = zip(one.split("."), other.split("."), strict=False)
         differ = next(((a, b) for a, b in parts if a != b), ("0", "0"))
         if not all(part.isdecimal() for part in differ):
-            raise _Misfit(f"a file keeps no order, and {one!r} and {other!r} tell none")
+            raise _MisfitError(f"a file keeps no order, and {one!r} and {other!r} tell none")
     return found
 
 

@@ -65,9 +65,9 @@ def from_torch(
 
     Notes
     -----
-    Images go in as (rows, height, width, channels): ``X.transpose(0, 2, 3, 1)`` of PyTorch's. Behind
-    Flatten, rows of the next kernel are permuted accordingly. Where a module stands in several
-    places, so does the layer.
+    Images go in as (rows, height, width, channels): ``X.transpose(0, 2, 3, 1)`` of PyTorch's.
+    Behind Flatten, rows of the next kernel are permuted accordingly. Where a module stands in
+    several places, so does the layer.
 
     Examples
     --------

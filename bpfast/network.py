@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -286,6 +287,11 @@ class Network:
         self._trainable, self._batches = trainable, Batches(self)
         return True
 
+    def _read_layers_if_idle(self) -> None:
+        """Do so unless a fit runs, which keeps what it has read."""
+        with contextlib.suppress(RuntimeError), self._lock:
+            self._read_layers()
+
     # ---- inference
 
     def predict(self, X: ArrayLike) -> Array:
@@ -417,6 +423,7 @@ class Network:
 
         rule = str(core_rule(optimizers.get(optimizer))["rule"])
         size, count = check_count("batch_size", batch_size), check_index("rows", rows)
+        self._read_layers_if_idle()
         parts = self._core.memory(size, count, rule)
         return sum(parts.values())
 

@@ -225,8 +225,7 @@ static void start_slot(bpfast_net *net, size_t slot, const bp_node *node)
     void *at = bp_state_slot(net, slot);
     if (start == 0) return;
     if (bp_owns_kernel(node))
-        k->fill(bp_at(at, node->state, k->size), start,
-                bp_weights_size(k, node->in, node->out));
+        k->fill(bp_at(at, node->state, k->size), start, bp_weights_size(k, node->in, node->out));
     if (bp_owns_bias(node))
         k->fill(bp_at(at, node->bias_state, k->size), start, bp_round_up(node->out, k->nr));
 }
