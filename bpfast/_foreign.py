@@ -54,7 +54,7 @@ def mlp_weights(estimator: Any, argument: str = "src") -> dict[str, Any]:
     """Return the arrays of a fitted estimator under our names, layer by layer."""
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"{argument} must be fitted: call its fit first")
-    found = {}
+    found: dict[str, Any] = {}
     for i, (kernel, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         found |= {f"{i}.kernel": kernel, f"{i}.bias": bias}
     return found

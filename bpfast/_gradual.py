@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from bpfast._callback import Callback, Logs
 from bpfast._check import bad_type, bad_value, check_count
@@ -86,7 +86,7 @@ class GradualUnfreezing(Callback):
 
 def _group(index: int, value: object) -> tuple[_Which, ...]:
     """Return the layers of a group, each of a type that may stand for one."""
-    group = tuple(value) if is_list(value) else (value,)  # type: ignore[arg-type]
+    group: tuple[Any, ...] = tuple(cast(Any, value)) if is_list(value) else (value,)
     if not group:
         raise bad_value(f"groups[{index}]", "at least one layer", value)
     for which in group:

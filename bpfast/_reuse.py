@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bpfast._build import draw_weights
 from bpfast._check import (
     bad_type,
@@ -28,8 +30,6 @@ from bpfast.layers.composite import Composite
 from bpfast.layers.dense import Dense
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bpfast._graph import Use
     from bpfast._transfer import Matches
     from bpfast.network import Network
@@ -102,7 +102,7 @@ def freeze(net: Network, *layers: Layer | str | int) -> None:
     ----------
     *layers : Layer, str or int
         Layers of the network, their paths as `summary` shows them, or indices in `layers`; of
-        composites all within. None: the whole network.
+        composites all within. Without any, the whole network.
 
     Raises
     ------
@@ -113,10 +113,10 @@ def freeze(net: Network, *layers: Layer | str | int) -> None:
     -----
     A layer in several places is frozen in all of them. A kernel that others are tied to is frozen
     with the layer that owns it; freezing a tied layer freezes its bias. A frozen `BatchNorm` keeps
-    its running statistics and normalises with them in training too, as in Keras.
+    its running statistics and normalises with them in training too, as in Keras. The projection of
+    a `Residual` is frozen when all its layers are.
     """
-    for layer in chosen(net, layers):
-        layer.trainable = False
+    _set(net, layers, False)
 
 
 def unfreeze(net: Network, *layers: Layer | str | int) -> None:
@@ -124,14 +124,22 @@ def unfreeze(net: Network, *layers: Layer | str | int) -> None:
 
     Within a composite that is frozen as a whole, all other layers stay frozen.
     """
+    _set(net, layers, True)
+
+
+def _set(net: Network, layers: Sequence[object], trainable: bool) -> None:
+    """Freeze or thaw layers; a composite is frozen when all within it are."""
     wanted = chosen(net, layers)
-    for use in net._plan.uses:
-        if isinstance(use.layer, Composite) and not use.layer.trainable:
-            for layer in _within(net, use):
-                layer.trainable = False
-            use.layer.trainable = True
+    composites = [
+        (use.layer, _within(net, use)) for use in net._plan.uses if isinstance(use.layer, Composite)
+    ]
+    for layer in (each for whole, inside in composites if not whole.trainable for each in inside):
+        layer.trainable = False
     for layer in wanted:
-        layer.trainable = True
+        layer.trainable = trainable
+    for whole, inside in composites:
+        if inside:
+            whole.trainable = any(layer.trainable for layer in inside)
 
 
 def chosen(net: Network, layers: Sequence[object], argument: str = "layers") -> list[Layer]:
@@ -148,9 +156,13 @@ def _find(net: Network, argument: str, which: object) -> Use:
         for use in uses:
             if use.layer is which:
                 return use
-        raise ValueError(f"{argument} must be a layer of this network, got another {show(which)}")
+        raise ValueError(f"{argument} must be a layer of this network, got {show(which)}")
     if isinstance(which, str):
         for use in uses:
+            if use.path == which and _is_made(use):
+                raise ValueError(
+                    f"{argument}: {which} is frozen and thawed with what it is part of"
+                )
             if use.path == which:
                 return use
         paths = listed(use.path for use in uses)
@@ -162,7 +174,7 @@ def _find(net: Network, argument: str, which: object) -> Use:
 
 
 def _within(net: Network, outer: Use) -> list[Layer]:
-    """Return the layers of a use that can learn: itself, or of a composite those within."""
+    """Return the layers of a use that can learn: itself, or of a composite those given to it."""
     kept = {
         layer.path
         for layer in net._plan.layers
@@ -171,9 +183,14 @@ def _within(net: Network, outer: Use) -> list[Layer]:
     return [
         use.layer
         for use in net._plan.uses
-        if use.path in kept and is_within(use.path, outer.path)
+        if use.path in kept and is_within(use.path, outer.path) and not _is_made(use)
         if not isinstance(use.layer, Composite)
     ]
+
+
+def _is_made(use: Use) -> bool:
+    """Whether a composite has made the layer for itself: it has no number in a list, no name."""
+    return use.layer.name is None and not use.path.rpartition(".")[2].isdecimal()
 
 
 def is_within(path: str, outer: str) -> bool:
@@ -226,7 +243,7 @@ def replace_head(
     check_bool("freeze", freeze)
     place = _head_of(net)
     names = [str(i) if layer.name is None else layer.name for i, layer in enumerate(net.layers)]
-    if isinstance(layers, Integral) and not isinstance(layers, bool):
+    if isinstance(layers, (int, np.integer)) and not isinstance(layers, bool):
         head = [_resized(net, place, check_count("layers", layers)), *net.layers[place + 1 :]]
         stack = copy.deepcopy([*net.layers[:place], *head])  # together: they may share
     else:

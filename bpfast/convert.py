@@ -52,7 +52,7 @@ def from_torch(
     -------
     Network
         With a layer for each module, in order: names are equal unless Sequentials are nested.
-        `predict` gives what the module gives in ``eval()`` mode. Modules none of whose parameters
+        `predict` gives what the module gives in evaluation mode. Modules none of whose parameters
         requires a gradient are frozen.
 
     Raises
@@ -190,11 +190,11 @@ class _Part(NamedTuple):
         """Call a function whose ValueErrors shall name the module."""
         try:
             return function(*arguments)
-        except ShapeError as error:
-            raise self.error(str(error), ShapeError) from None
         except (TypeError, ValueError) as error:
             if str(error).startswith(self.path):
                 raise
+            if isinstance(error, ShapeError):
+                raise self.error(str(error), ShapeError) from None
             raise self.error(f"has no counterpart: {error}") from None
 
     def layer(self, shape: Shape) -> Layer:
@@ -216,6 +216,7 @@ class _Part(NamedTuple):
 
 def _parts(module: Any, path: str) -> Iterator[_Part]:
     """Give the modules in the order in which they run."""
+    cls: Any
     for cls in type(module).__mro__:
         name, ours = cls.__name__, cls.__module__.startswith("torch.nn.modules.")
         if not ours or (name not in _MODULES and name != "Sequential"):

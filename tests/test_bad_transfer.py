@@ -22,7 +22,7 @@ CALLS: dict[str, Row] = {
     "weights in another order": (
         lambda net: net.load_weights({"a.weight": X, "b.weight": X}),
         ValueError,
-        "missing .*; unexpected a.weight, b.weight; nor in order: 'a' has a.weight, layer 1 1.ker",
+        "missing .*; unexpected a.weight, b.weight; nor in order: 'a' has weight, layer 1 ker",
     ),
     "weights of other shapes": (
         lambda net: net.load_weights(
@@ -46,6 +46,11 @@ CALLS: dict[str, Row] = {
         ValueError,
         r"layers\[1\] must be the path of a layer, one of 0, 1, 2, 3, got 'hidden'",
     ),
+    "freeze a projection": (
+        lambda net: bp.Network([bp.Residual([bp.Dense(3)])], input_shape=2).freeze("0.projection"),
+        ValueError,
+        r"layers\[0\]: 0.projection is frozen and thawed with what it is part of",
+    ),
     "freeze past the end": (
         lambda net: net.freeze(4),
         ValueError,
@@ -54,7 +59,7 @@ CALLS: dict[str, Row] = {
     "unfreeze another's layer": (
         lambda net: net.unfreeze(bp.Dense(3)),
         ValueError,
-        r"layers\[0\] must be a layer of this network, got another object of type Dense",
+        r"layers\[0\] must be a layer of this network, got an object of type Dense",
     ),
     "a head of no units": (
         lambda net: net.replace_head(0),

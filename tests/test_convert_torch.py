@@ -51,7 +51,7 @@ def cnn():
         nn.BatchNorm2d(6),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(6, 4, (1, 3), stride=(1, 2), groups=2, bias=False),
+        nn.Conv2d(6, 4, (1, 2), stride=(1, 2), groups=2, bias=False),
         nn.Flatten(),
         nn.Linear(24, 9),
         nn.BatchNorm1d(9),
@@ -86,11 +86,11 @@ def test_sequential_live_and_from_a_file(dtype, tmp_path):
         module = module.float()
     tolerance = 1e-6 if dtype == "float32" else TOLERANCE
     save_file({k: v.numpy() for k, v in module.state_dict().items()}, tmp_path / "weights")
-    net = from_torch(module, input_shape=(6, 7, 2))
+    net = from_torch(module, input_shape=(6, 8, 2))
     assert net.dtype == dtype
-    check(module, net, (2, 6, 7), tolerance)
+    check(module, net, (2, 6, 8), tolerance)
     for source in (module, module.state_dict(), tmp_path / "weights"):
-        other = bp.Network(copy.deepcopy(net.layers), input_shape=(6, 7, 2), dtype=dtype, rng=1)
+        other = bp.Network(copy.deepcopy(net.layers), input_shape=(6, 8, 2), dtype=dtype, rng=1)
         found = other.load_weights(source)
         assert found.by == "name"
         assert same_bits(other.parameters, net.parameters)
@@ -100,7 +100,7 @@ def test_sequential_live_and_from_a_file(dtype, tmp_path):
         bp.BatchNorm(),
         bp.Activation("relu"),
         bp.MaxPool2D(2),
-        bp.Conv2D(4, (1, 3), strides=(1, 2), groups=2, use_bias=False),
+        bp.Conv2D(4, (1, 2), strides=(1, 2), groups=2, use_bias=False),
         bp.Flatten(),
         bp.Dense(9),
         bp.BatchNorm(),
@@ -109,21 +109,21 @@ def test_sequential_live_and_from_a_file(dtype, tmp_path):
         bp.Dense(3, name="head"),
     ]
     for source in (module, module.state_dict(), tmp_path / "weights"):
-        other = bp.Network(layers, input_shape=(6, 7, 2), dtype=dtype, rng=1)
+        other = bp.Network(layers, input_shape=(6, 8, 2), dtype=dtype, rng=1)
         assert other.load_weights(source).by == "order"
         assert same_bits(other.parameters, net.parameters)
-        check(module, other, (2, 6, 7), tolerance)
+        check(module, other, (2, 6, 8), tolerance)
 
 
 def test_it_trains_on_as_there():
     """Gradients of a batch in training mode, at the same place."""
     module = seeded(cnn()).train()
-    net = from_torch(module, input_shape=(6, 7, 2))
-    x = torch.randn(9, 2, 6, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    net = from_torch(module, input_shape=(6, 8, 2))
+    x = torch.randn(9, 2, 6, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     y = torch.arange(9) % 3
     nn.functional.cross_entropy(module(x), y).backward()
     net.loss_and_gradient(np.moveaxis(x.numpy(), 1, -1), y.numpy(), loss="cross_entropy")
-    found = bp.Network(net.layers, input_shape=(6, 7, 2), dtype="float64", rng=0)
+    found = bp.Network(net.layers, input_shape=(6, 8, 2), dtype="float64", rng=0)
     found.load_weights({name: tensor.grad for name, tensor in module.named_parameters()})
     scale = np.abs(found.parameters).max()
     np.testing.assert_allclose(net.gradients, found.parameters, rtol=0, atol=1e-11 * scale)

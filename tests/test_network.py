@@ -389,7 +389,7 @@ def test_load_weights_that_do_not_fit():
     assert found.missing_keys == ["1.kernel", "1.bias"]
     assert found.unexpected_keys == ["9.bias"]
     assert len(found.mismatched) == 1
-    why = "; nor in order: '9' has 9.bias, layer 1 1.kernel, 1.bias"
+    why = "; nor in order: '0.bias' has shape (6,), 0.bias (5,)"
     assert found.reasons["9.bias"] == f"the network has nothing of this name{why}"
     assert found.reasons["1.bias"] == f"src has nothing of this name{why}"
     assert found.reasons["0.bias"] == "src has shape (6,) for (5,)"
