@@ -111,10 +111,10 @@ def freeze(net: Network, *layers: Layer | str | int) -> None:
 
     Notes
     -----
-    A layer in several places is frozen in all of them. A kernel that others are tied to is frozen
-    with the layer that owns it; freezing a tied layer freezes its bias. A frozen `BatchNorm` keeps
-    its running statistics and normalises with them in training too, as in Keras. The projection of
-    a `Residual` is frozen when all its layers are.
+    A layer in several places, or several networks, is frozen in all of them. A kernel that others
+    are tied to is frozen with the layer that owns it; freezing a tied layer freezes its bias. A
+    frozen `BatchNorm` keeps its running statistics and normalises with them in training too, as in
+    Keras. The projection of a `Residual` is frozen when all its layers are.
     """
     _set(net, layers, False)
 

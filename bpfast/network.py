@@ -19,7 +19,7 @@ from bpfast._check import check_bool, check_choice, check_count, check_index, ch
 from bpfast._data import as_inputs, check_finite
 from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
-from bpfast.layers.base import Layer
+from bpfast.layers.base import Layer, changes
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
@@ -113,6 +113,7 @@ class Network:
         self.n_threads = None if n_threads is None else check_count("n_threads", n_threads)
         self.metadata: dict[str, str] = {}
         self.history: History | None = None
+        self._changes = changes()
         self._plan = Plan(layers, input_shape)
         self._trainable, self._lr_scales = self._plan.trainable(), self._plan.lr_scales()
         self._core = _core.Net(
@@ -277,6 +278,9 @@ class Network:
 
     def _read_layers(self) -> bool:
         """Tell the core which layers learn, and how fast; return whether runs must be made anew."""
+        if self._changes == changes():
+            return False
+        self._changes = changes()  # before the look at them
         scales, trainable = self._plan.lr_scales(), self._plan.trainable()
         if scales != self._lr_scales:
             self._core.set_lr_scales(scales)

@@ -138,6 +138,19 @@ def test_shared_layers_are_frozen_everywhere():
     assert same_bits(net.forward(X, training=True), net.predict(X))
 
 
+def test_networks_of_the_same_layers_share_what_is_frozen():
+    nets = [bp.Network(layers := [bp.Dense(4), bp.Dense(3)], input_shape=6, rng=0)]
+    nets.append(bp.Network(layers, input_shape=6, rng=1))
+    nets[0].freeze(0)
+    for net in nets:
+        before = values(net)
+        assert changed(fit(net), before) == ["1"]
+    nets[1].unfreeze()
+    for net in nets:
+        before = values(net)
+        assert changed(fit(net), before) == ["0", "1"]
+
+
 def test_tied_layers():
     """The kernel is frozen with its owner, a bias with the layer that has it."""
     first = bp.Dense(5, "tanh", name="in")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from cases import everything, same_bits
@@ -208,3 +211,9 @@ def test_sequences_are_turned_too():
     x = RNG.normal(size=(5, 4, 3)).astype(np.float32)
     expected = x.transpose(0, 2, 1).reshape(5, 12) @ W.T
     np.testing.assert_allclose(net.predict(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_other_libraries_are_not_imported():
+    code = "import sys, bpfast; bpfast.convert; print({'torch', 'sklearn'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

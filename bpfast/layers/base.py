@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bpfast._check import bad_type, bad_value, check_bool, check_positive, check_text
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 #: Layers within each other, which Python's own stack must carry.
 MOST_DEPTH = 50
+#: Gives another number at each change of what may change of any layer, so that networks, which ask
+#: at every call, need not look at theirs; `changes` is the last one.
+_numbers = count(1)
+_last = 0
+
+
+def changes() -> int:
+    """Return another number than before whenever some layer was frozen, thawed or slowed since."""
+    return _last
 
 
 class Layer(Configurable):
@@ -131,6 +141,9 @@ class Layer(Configurable):
         elif name in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.{name} is fixed: make another layer")
         super().__setattr__(name, value)
+        if name in ("trainable", "lr_scale"):
+            global _last
+            _last = next(_numbers)
 
 
 def _check_name(name: object) -> str:
