@@ -76,6 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=COUNT, default=ROUNDS, help=f"default {ROUNDS}")
     rounds = parser.parse_args().rounds
+    here = machine.describe()
     os.sched_setaffinity(0, machine.cores()[:1])
     rows = []
     for name in NAMES:
@@ -90,7 +91,7 @@ def main() -> int:
     record = {
         "command": "python benchmarks/frozen.py",
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
+        "machine": here,
         "rounds": rounds,
         "rows": rows,
     }

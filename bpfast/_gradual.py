@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bpfast._callback import Callback, Logs
 from bpfast._check import bad_type, bad_value, check_count
-from bpfast._reuse import chosen, freeze, is_within, unfreeze
 from bpfast.layers.base import Layer, is_list
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class GradualUnfreezing(Callback):
 
     def check_net(self, net: Network) -> None:
         """Raise unless every group is of the network."""
+        from bpfast._reuse import chosen
+
         for i, group in enumerate(self.groups or []):
             chosen(net, group, f"groups[{i}]")
 
@@ -79,9 +80,9 @@ class GradualUnfreezing(Callback):
         groups = self.groups or _groups(self.net)
         self.thawed = min(1 + epoch // self.every, len(groups))
         for group in groups[: -self.thawed]:
-            freeze(self.net, *group)
+            self.net.freeze(*group)
         for group in groups[-self.thawed :]:
-            unfreeze(self.net, *group)
+            self.net.unfreeze(*group)
 
 
 def _group(index: int, value: object) -> tuple[_Which, ...]:
@@ -97,6 +98,8 @@ def _group(index: int, value: object) -> tuple[_Which, ...]:
 
 def _groups(net: Network) -> list[tuple[str, ...]]:
     """Return the paths of the layers with parameters, norms with those before them."""
+    from bpfast._reuse import is_within
+
     groups: list[list[str]] = []
     for use in net._plan.uses:
         if use.depth:
