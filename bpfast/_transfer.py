@@ -265,7 +265,9 @@ def _by_number(places: Iterable[str]) -> list[str]:
         parts = zip(one.split("."), other.split("."), strict=False)
         differ = next(((a, b) for a, b in parts if a != b), ("0", "0"))
         if not all(part.isdecimal() for part in differ):
-            raise _MisfitError(f"a file keeps no order, and {one!r} and {other!r} tell none")
+            raise _MisfitError(
+                f"a file keeps no order, and {one!r} and {other!r} tell none: give a dict"
+            )
     return found
 
 

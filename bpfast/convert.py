@@ -199,8 +199,6 @@ class _Part(NamedTuple):
 
     def layer(self, shape: Shape) -> Layer:
         """Return the layer that does what the module does with rows of this shape."""
-        if self.module._forward_hooks or self.module._forward_pre_hooks:
-            raise self.error("must not have hooks: they change what it computes")
         layer: Layer = self.guarded(_MODULES[self.kind], self, shape)
         parameters = list(self.module.parameters())
         if parameters and not any(each.requires_grad for each in parameters):
@@ -218,11 +216,13 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
     """Give the modules in the order in which they run."""
     cls: Any
     for cls in type(module).__mro__:
-        name, ours = cls.__name__, cls.__module__.startswith("torch.nn.modules.")
-        if not ours or (name not in _MODULES and name != "Sequential"):
+        name, known = cls.__name__, cls.__module__.startswith("torch.nn.modules.")
+        if not known or (name not in _MODULES and name != "Sequential"):
             continue
         if type(module).forward is not cls.forward:
             break
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ValueError(f"{path} ({name}) must not have hooks: they change what it computes")
         if name != "Sequential":
             yield _Part(path, name, module)
             return

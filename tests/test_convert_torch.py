@@ -275,10 +275,9 @@ def test_modules_of_ones_own():
 # ---- what is refused ----------------------------------------------------------------------------
 
 
-def hooked():
-    module = nn.Linear(5, 3)
+def hooked(module):
     module.register_forward_hook(lambda *a: None)
-    return nn.Sequential(module)
+    return module
 
 
 def tied():
@@ -294,7 +293,8 @@ REFUSED = [
     (Own(), (5,), T, r"module \(Own\) must be a Sequential of modules"),
     (nn.Sequential(Twice(5, 3)), (5,), T, r"module.0 \(Twice\)"),
     (nn.ConvTranspose2d(2, 3, 1), IMAGE, T, r"module \(ConvTranspose2d\)"),
-    (hooked(), (5,), V, r"module.0 \(Linear\) must not have hooks"),
+    (nn.Sequential(hooked(nn.Linear(5, 3))), (5,), V, r"module.0 \(Linear\) must not have hooks"),
+    (hooked(nn.Sequential(nn.Linear(5, 3))), (5,), V, r"module \(Sequential\) must not have ho"),
     (tied(), (5,), V, r"module.1 \(Linear\) must not share a tensor .*, module.0"),
     (nn.Linear(4, 3), (5,), S, r"module \(Linear\) has in_features=4, got an input .* \(5,\)"),
     (nn.Linear(2, 3), IMAGE, S, r"module \(Linear\) needs rows of 1 dimensions, got"),
