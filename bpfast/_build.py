@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,13 +33,15 @@ def named(
     return views
 
 
-def draw_weights(net: Network) -> None:
+def draw_weights(net: Network, skip: Collection[str] = ()) -> None:
     """Fill the parameters as the layers' initializers say, from the network's seed.
 
-    The stream of random numbers is given by the core layer: 2 i for its kernel, 2 i + 1 for its
-    bias.
+    Those whose names are in `skip` stay as they are. The stream of random numbers is given by the
+    core layer: 2 i for its kernel, 2 i + 1 for its bias.
     """
     for name, tensor in net._plan.parameters.items():
+        if name in skip:
+            continue
         path, _, key = name.rpartition(".")
         weight = net._plan.layers[tensor.layer].weights[key]
         view = net.params[name]

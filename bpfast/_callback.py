@@ -31,6 +31,9 @@ class Callback:
     net: Network
     monitor: str | None = None
 
+    def check_net(self, net: Network) -> None:
+        """Raise where this does not fit the network: fit asks before any work."""
+
     def attach(self, fit: Fit) -> None:
         """Belong to a fit, before it begins: set `net`."""
         self.net = fit.net

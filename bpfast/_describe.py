@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 def summary(net: Network) -> str:
     """Return one line a layer: name, kind, output, activation, parameters; composites as a tree."""
     rows = [("layer", "kind", "output", "activation", "parameters")]
+    trainable = net._plan.trainable()
+    frozen = {name for name, t in net._plan.parameters.items() if not trainable[t.layer]}
     hidden: int | None = None  # depth of a composite that was shown before
     for use in net._plan.uses:
         if hidden is not None and use.depth > hidden:
             continue
         hidden = use.depth if use.first is not None else None
-        rows.append(_row(net, use))
+        rows.append(_row(net, use, frozen))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [
         "  ".join(
@@ -45,7 +47,7 @@ def summary(net: Network) -> str:
     return "\n".join([lines[0], rule, *lines[1:], rule, total])
 
 
-def _row(net: Network, use: Use) -> tuple[str, str, str, str, str]:
+def _row(net: Network, use: Use, frozen: set[str]) -> tuple[str, str, str, str, str]:
     """Return the cells of a layer in one of its places."""
     layer, names = use.layer, net._plan.parameters
     kind = type(layer).__name__
@@ -54,6 +56,8 @@ def _row(net: Network, use: Use) -> tuple[str, str, str, str, str]:
     within = [name for name in names if f"{name}.".startswith(f"{use.first or use.path}.")]
     own = [name for name in within if name.rpartition(".")[0] == use.path]
     count = f"{sum(net.params[name].size for name in own):,}"
+    if frozen.intersection(own):
+        count += " frozen"
     activation = str(getattr(layer, "activation", ""))
     if isinstance(layer, Composite):
         count, activation = "", activation.replace("identity", "")
@@ -115,6 +119,7 @@ def explain(
         if value is not None:
             raise ValueError(f"{name} must be None without speed=True, got {show(value)}")
     batch_size = _speed.batch_size_of(net, batch_size)
+    net._read_layers_if_idle()
     threads, reason = config.thread_choice(net.n_threads)
     flops = 6 * batch_size * net._plan.products()
     head = (
@@ -157,5 +162,6 @@ def memory_required(
 
     rule = str(core_rule(optimizers.get(optimizer))["rule"])
     size, count = check_count("batch_size", batch_size), check_index("rows", rows)
+    net._read_layers_if_idle()
     parts = net._core.memory(size, count, rule)
     return sum(parts.values())

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,10 @@ class Fit:
         self._check_resumed()
         if self.schedule is not None:
             self.schedule.rate(self.optimizer.learning_rate, 0.0)  # raises where they do not fit
-        self.run_: _core.Run | CallableRun = self._make_run(known)
+        for callback in given:
+            callback.check_net(net)
+        self.run_: _core.Run | CallableRun = self._make_run()
+        self.watches = False
         self.before: NDArray[Any] | None = None  # parameters that the epoch's last step met
 
     # ---- preparation
@@ -169,14 +172,17 @@ class Fit:
         both = scores + ([f"val_{name}" for name in scores] if self.validation else [])
         return [*both, "penalty", "learning_rate", "seconds"]
 
-    def _make_run(self, loss: losses.Loss | None) -> _core.Run | CallableRun:
-        """Return the loop's engine. Nothing of the network has changed until it exists."""
+    def _make_run(self) -> _core.Run | CallableRun:
+        """Return the loop's engine. Nothing of the network has changed until it exists.
+
+        It holds no state that outlives an epoch.
+        """
         net, rows = self.net, self.rows
-        if loss is None:
+        if not isinstance(self.loss, losses.Loss):
             return CallableRun(
                 net,
                 rows,
-                cast(Any, self.loss),
+                self.loss,
                 self.batch_size,
                 net._threads(),
                 self.shuffle,
@@ -270,6 +276,13 @@ class Fit:
         stop = self._call("on_epoch_begin", epoch, {})
         if stop:
             return False, True, {}
+        if self.net._read_layers():  # a callback froze or thawed some
+            del self.run_  # its memory first
+            self.run_ = self._make_run()
+        if self.watches:
+            self.watches = False
+            self.before = np.empty_like(self.net.parameters) if self.before is None else self.before
+            self.run_.watch(self.before)
         rates = self._rates(epoch)
         order = self.net._core.counters()["epoch"]
         finished = ended = False
@@ -330,9 +343,7 @@ class Fit:
 
         `before` then has the parameters that it met. No bit changes.
         """
-        if self.before is None:
-            self.before = np.empty_like(self.net.parameters)
-        self.run_.watch(self.before)
+        self.watches = True
 
     def _rates(self, epoch: int) -> NDArray[np.float64]:
         """Return the epoch's learning rate, or one for each step."""

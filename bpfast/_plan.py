@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -97,8 +98,11 @@ class Plan:
                 "shares": 0 if layer.shares is None else 1 + layer.shares,
                 "tied": layer.tied,
                 "trainable": trainable,
+                "lr_scale": scale,
             }
-            for layer, trainable in zip(self.layers, self.trainable(), strict=True)
+            for layer, trainable, scale in zip(
+                self.layers, self.trainable(), self.lr_scales(), strict=True
+            )
         ]
 
     def trainable(self) -> list[bool]:
@@ -114,6 +118,13 @@ class Plan:
             flags[i] if layer.owns or layer.shares is None else flags[layer.shares]
             for i, layer in enumerate(self.layers)
         ]
+
+    def lr_scales(self) -> list[float]:
+        """Return the learning rate's factor of each core layer: of all that it is part of.
+
+        What is shared learns as in its first place, whose core layer owns it.
+        """
+        return [math.prod(part.lr_scale for part in layer.around) for layer in self.layers]
 
     def sizes(self) -> str:
         """Return the sizes on the way, those within composites left out: 784-256-10."""

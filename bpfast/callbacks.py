@@ -23,6 +23,7 @@ from bpfast._check import (
     check_non_negative,
     check_text,
 )
+from bpfast._gradual import GradualUnfreezing
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 from bpfast._tensorboard import TensorBoard
@@ -37,6 +38,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "GradualUnfreezing",
     "History",
     "LambdaCallback",
     "Progress",

@@ -24,16 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from bpfast._check import bad_type, check_count, check_path, one_line, show
+from bpfast._check import check_count, check_path, one_line, show
 from bpfast._description import AVERAGE, SCHEMA, STATE, Description, Tensors
 from bpfast._description import read as read_description
 from bpfast._spec import core_rule
 from bpfast.layers.base import config_of
 
 if TYPE_CHECKING:
-    from bpfast._transfer import Matches
     from bpfast.network import Network
 
 #: The metadata key.
@@ -207,7 +206,7 @@ class _FileTensors:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[_FileTensors, dict[str, str]]]:
+def opened(path: Path) -> Iterator[tuple[_FileTensors, dict[str, str]]]:
     """Open a safetensors file and give its tensors and metadata.
 
     Raises
@@ -296,7 +295,7 @@ def load(path: str | os.PathLike[str], *, n_threads: int | None = None) -> Netwo
     if n_threads is not None:
         check_count("n_threads", n_threads)
     net = Network.__new__(Network)
-    with _opened(source) as (tensors, metadata):
+    with opened(source) as (tensors, metadata):
         if KEY not in metadata:
             raise ValueError(f"{source} is not a model file of bpfast (no {KEY!r} metadata)")
         try:
@@ -309,17 +308,3 @@ def load(path: str | os.PathLike[str], *, n_threads: int | None = None) -> Netwo
             raise ValueError(f"{source} is damaged: its description is nested too deeply") from None
         _fill(net, found, tensors, measured, n_threads)
     return net
-
-
-def load_weights(
-    net: Network, src: str | os.PathLike[str] | Mapping[str, ArrayLike], *, strict: bool
-) -> Matches:
-    """Copy weights by name and shape; see `Network.load_weights`."""
-    from bpfast._transfer import copy_weights
-
-    if isinstance(src, Mapping):
-        return copy_weights(net, src, strict)
-    if not isinstance(src, str | os.PathLike):
-        raise bad_type("src", "a path or a dict of arrays", src)
-    with _opened(check_path("src", src)) as (tensors, _):
-        return copy_weights(net, tensors, strict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,18 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _diagnose, _find_lr, _inference, config, losses
+from bpfast import _core, _describe, _diagnose, _find_lr, _inference, _reuse, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
 from bpfast._data import as_inputs, check_finite
 from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
-from bpfast.layers.base import Layer
+from bpfast.layers.base import Layer, changes
 
 if TYPE_CHECKING:
     from bpfast._fit import LiveProgress, Progress
-    from bpfast._transfer import Matches
     from bpfast.callbacks import Callback, History
     from bpfast.layers.shapes import Shape
     from bpfast.optimizers import Optimizer
@@ -113,8 +113,9 @@ class Network:
         self.n_threads = None if n_threads is None else check_count("n_threads", n_threads)
         self.metadata: dict[str, str] = {}
         self.history: History | None = None
+        self._changes = changes()
         self._plan = Plan(layers, input_shape)
-        self._trainable = self._plan.trainable()
+        self._trainable, self._lr_scales = self._plan.trainable(), self._plan.lr_scales()
         self._core = _core.Net(
             self._plan.specs(),
             self._plan.core_input,
@@ -253,7 +254,7 @@ class Network:
         from bpfast._fit import Fit
 
         with self._lock:
-            self._current_batches()
+            self._read_layers()
             return Fit(
                 self,
                 X,
@@ -279,11 +280,28 @@ class Network:
 
     def _current_batches(self) -> Batches:
         """Return the single-batch runs: new ones after a layer was frozen or thawed."""
-        trainable = self._plan.trainable()
-        if trainable != self._trainable:
-            self._core.set_trainable(trainable)
-            self._trainable, self._batches = trainable, Batches(self)
+        self._read_layers()
         return self._batches
+
+    def _read_layers(self) -> bool:
+        """Tell the core which layers learn, and how fast; return whether runs must be made anew."""
+        if self._changes == changes():
+            return False
+        self._changes = changes()  # before the look at them
+        scales, trainable = self._plan.lr_scales(), self._plan.trainable()
+        if scales != self._lr_scales:
+            self._core.set_lr_scales(scales)
+            self._lr_scales = scales
+        if trainable == self._trainable:
+            return False
+        self._core.set_trainable(trainable)
+        self._trainable, self._batches = trainable, Batches(self)
+        return True
+
+    def _read_layers_if_idle(self) -> None:
+        """Do so unless a fit runs, which keeps what it has read."""
+        with contextlib.suppress(RuntimeError), self._lock:
+            self._read_layers()
 
     # ---- inference
 
@@ -434,30 +452,10 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
-    def load_weights(
-        self, src: str | Path | Mapping[str, ArrayLike], *, strict: bool = True
-    ) -> Matches:
-        """Copy weights by name and shape from a safetensors file or a dict of arrays.
-
-        Parameters
-        ----------
-        src : path or dict
-            Names as in `params`, and in `buffers` for running statistics, which may be missing.
-            PyTorch's are taken too: ``name.weight`` (out, in) or (out, in / groups, height, width)
-            is transposed, of a normalisation it is gamma; ``running_var`` the running variance.
-            Behind ``Flatten`` the rows of a kernel are in the order height, width, channels; in
-            PyTorch channels come first.
-        strict : bool, default True
-            Raise unless every name and shape matches; False copies what does.
-
-        Raises
-        ------
-        ValueError
-            `strict` and something is missing, unexpected or of another shape; nothing was copied.
-        """
-        from bpfast import io
-
-        return io.load_weights(self, src, strict=check_bool("strict", strict))
+    load_weights = _reuse.load_weights
+    freeze = _reuse.freeze
+    unfreeze = _reuse.unfreeze
+    replace_head = _reuse.replace_head
 
     def clone(self) -> Network:
         """Return an independent network with the same weights, state and position."""

@@ -100,6 +100,7 @@ typedef struct {
     size_t groups; /* conv: of channels; window, input channels / groups, units is the kernel */
     double l1, l2, bias_l1, bias_l2;
     double max_norm; /* 0: none */
+    double lr_scale; /* the learning rate's factor for its parameters; 0 counts as 1 */
 } bpfast_layer;
 
 /* itemsize 4 or 8; isa NULL for the default. */
@@ -132,6 +133,8 @@ bool bpfast_net_buffer(const bpfast_net *net, size_t index,
 /* Whether a layer's parameters are trained; the gradients of one that is not are zero from here on.
  * Runs made before keep to what was set then. */
 void bpfast_net_set_trainable(bpfast_net *net, size_t layer, bool trainable);
+/* The learning rate's factor for a layer's parameters, > 0, from the next step on. */
+void bpfast_net_set_lr_scale(bpfast_net *net, size_t layer, double scale);
 
 /* Counters that make random numbers and bias corrections functions of the run's position. */
 typedef struct {

@@ -75,7 +75,7 @@ cdef extern from "bpfast.h" nogil:
         size_t outside_x[2]
         size_t groups
         double l1, l2, bias_l1, bias_l2
-        double max_norm
+        double max_norm, lr_scale
 
     bpfast_status bpfast_net_new(
         bpfast_net **out, const bpfast_layer *layers, size_t n_layers, bpfast_shape input,
@@ -103,6 +103,7 @@ cdef extern from "bpfast.h" nogil:
         uint64_t seed, step, epoch
     bpfast_counters bpfast_net_counters(const bpfast_net *net) noexcept
     void bpfast_net_set_trainable(bpfast_net *net, size_t layer, c_bool trainable) noexcept
+    void bpfast_net_set_lr_scale(bpfast_net *net, size_t layer, double scale) noexcept
     void bpfast_net_set_counters(bpfast_net *net, bpfast_counters counters) noexcept
 
     bpfast_status bpfast_net_standardize(

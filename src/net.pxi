@@ -29,6 +29,7 @@ cdef int describe_layer(bpfast_layer *to, dict spec, list encoded) except -1:
     to.l1, to.l2 = spec.get("l1", 0.0), spec.get("l2", 0.0)
     to.bias_l1, to.bias_l2 = spec.get("bias_l1", 0.0), spec.get("bias_l2", 0.0)
     to.max_norm = spec.get("max_norm", 0.0)
+    to.lr_scale = spec.get("lr_scale", 1.0)
     return 0
 
 
@@ -105,6 +106,12 @@ cdef class Net:
         cdef size_t i
         for i, flag in enumerate(flags):
             bpfast_net_set_trainable(self.net, i, flag)
+
+    def set_lr_scales(self, list scales):
+        """One factor of the learning rate a layer, from the next step on."""
+        cdef size_t i
+        for i, scale in enumerate(scales):
+            bpfast_net_set_lr_scale(self.net, i, scale)
 
     def counters(self):
         cdef bpfast_counters c = bpfast_net_counters(self.net)

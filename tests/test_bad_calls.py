@@ -279,7 +279,7 @@ CALLS: dict[str, Row] = {
     "weights from None": (
         lambda net: net.load_weights(None),
         TypeError,
-        "src must be a path or a dict of arrays, got None",
+        "src must be a path, a dict of arrays, a PyTorch module .*, got None",
     ),
     "weights by number": (
         lambda net: net.load_weights({1: X}),
@@ -451,8 +451,8 @@ def test_malformed_calls(net: bp.Network, what: str) -> None:
 NEVER = [object(), 1j, b"bytes", {1, 2}, NAN, -INF, 10**400, -(2**70), Fraction(-1, 3), "\n"]
 CLASSES = [
     bp.Dense, bp.Dropout, bp.Standardize, bp.EarlyStopping, bp.Checkpoint, bp.Progress,
-    bp.WeightMonitor, bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard, bp.MaxNorm, bp.NonNegative,
-    bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
+    bp.GradualUnfreezing, bp.WeightMonitor, bp.LambdaCallback, bp.EMA, bp.SWA, bp.TensorBoard,
+    bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2, bp.ElasticNet, schedules.Custom,
     bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
     *schedules.TABLE.values(), *losses.TABLE.values(), *initializers.TABLE.values(),
 ]  # fmt: skip

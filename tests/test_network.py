@@ -356,7 +356,9 @@ def test_load_weights():
     net, other = net_of(), net_of(rng=1)
     found = net.load_weights(other.params)
     assert sha256(net) == sha256(other)
-    assert found == (list(net.params), [], [], [])
+    assert found[:4] == (list(net.params), [], [], [])
+    assert found.by == "name"
+    assert found.sources == {name: name for name in net.params}
 
 
 def test_load_weights_from_a_file_keeps_own_statistics(tmp_path):
@@ -387,6 +389,10 @@ def test_load_weights_that_do_not_fit():
     assert found.missing_keys == ["1.kernel", "1.bias"]
     assert found.unexpected_keys == ["9.bias"]
     assert len(found.mismatched) == 1
+    why = "; nor in order: '0.bias' has shape (6,), 0.bias (5,)"
+    assert found.reasons["9.bias"] == f"the network has nothing of this name{why}"
+    assert found.reasons["1.bias"] == f"src has nothing of this name{why}"
+    assert found.reasons["0.bias"] == "src has shape (6,) for (5,)"
     assert (net.params["0.kernel"] == 1).all()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from bpfast._check import bad_type, bad_value, check_bool, check_text
+from bpfast._check import bad_type, bad_value, check_bool, check_positive, check_text
 from bpfast._value import Configurable
 
 if TYPE_CHECKING:
@@ -16,20 +17,38 @@ if TYPE_CHECKING:
 
 #: Layers within each other, which Python's own stack must carry.
 MOST_DEPTH = 50
+#: Gives another number at each change of what may change of any layer, so that networks, which ask
+#: at every call, need not look at theirs; `changes` is the last one.
+_numbers = count(1)
+_last = 0
+
+
+def changes() -> int:
+    """Return another number than before whenever some layer was frozen, thawed or slowed since."""
+    return _last
 
 
 class Layer(Configurable):
     """Base class of the layers.
 
     A layer describes; the weights belong to the network. Its attributes cannot be changed once
-    set, but for `trainable`. Two layers are equal only when they are one object: a layer that
-    appears twice in a network shares its weights.
+    set, but for the two below, which a fit reads when each of its epochs begins. Two layers are
+    equal only when they are one object: a layer that appears twice in a network shares its weights.
 
     Parameters
     ----------
     name : str, optional
         Begins the names of the layer's parameters, as in ``hidden.kernel``; without dots. None
         means the layer's index in its list. Within a composite, the composite's name comes first.
+
+    Attributes
+    ----------
+    trainable : bool, default True
+        False keeps its parameters, and those of the layers within it, as they are in training.
+    lr_scale : float, default 1
+        Its parameters learn at the learning rate times this, > 0 (Howard & Ruder 2018,
+        discriminative fine-tuning); within a composite, times that one's too. A layer in several
+        places learns as in the first.
     """
 
     config_key: ClassVar[str] = "class"
@@ -40,6 +59,7 @@ class Layer(Configurable):
     def __init__(self, *, name: str | None = None) -> None:
         self.name = None if name is None else _check_name(name)
         self.trainable = True
+        self.lr_scale = 1.0
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of a row that comes out when one of `input_shape` goes in.
@@ -98,24 +118,32 @@ class Layer(Configurable):
             name: config_of(value, path if is_list(value) else join(path, name), written)
             for name, value in self.arguments().items()
         }
-        return {self.config_key: self.config_name(), **fields, "trainable": self.trainable}
+        fields["trainable"] = self.trainable
+        if self.lr_scale != 1.0:
+            fields["lr_scale"] = self.lr_scale
+        return {self.config_key: self.config_name(), **fields}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], argument: str = "config") -> Self:
         """Make a layer from what `config` returned; a ValueError when a key does not fit."""
         fields = dict(config)
-        trainable = fields.pop("trainable", True)
+        trainable, scale = fields.pop("trainable", True), fields.pop("lr_scale", 1.0)
         layer = super().from_config(fields, argument)
-        layer.trainable = trainable
+        layer.trainable, layer.lr_scale = trainable, scale
         return layer
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set `trainable`, or anything else once: a network read it when it was made."""
+        """Set what may change, or anything else once: a network read it when it was made."""
         if name == "trainable":
             value = check_bool(name, value)
+        elif name == "lr_scale":
+            value = check_positive(name, value)
         elif name in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.{name} is fixed: make another layer")
         super().__setattr__(name, value)
+        if name in ("trainable", "lr_scale"):
+            global _last
+            _last = next(_numbers)
 
 
 def _check_name(name: object) -> str:

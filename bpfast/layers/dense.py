@@ -54,7 +54,8 @@ class Dense(Weighted):
     Attributes
     ----------
     trainable : bool
-        False keeps W and b as they are in training. May be set at any time before a fit.
+        False keeps W and b as they are in training. May be set at any time, as may `lr_scale`; see
+        `Layer`.
 
     Raises
     ------

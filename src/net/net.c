@@ -217,14 +217,25 @@ static bool continues(const bpfast_net *net, size_t rule)
     return net->has_optimizer && (rule == old || velocity);
 }
 
-/* New slots are zero already. */
+/* What a layer owns of a slot; new ones are zero already. */
+static void start_slot(bpfast_net *net, size_t slot, const bp_node *node)
+{
+    const bp_kernels *k = net->k;
+    const double rate = net->learning_rate * node->lr_scale;
+    const double start = bp_optimizer_slot_start(&net->optimizer, slot, rate);
+    void *at = bp_state_slot(net, slot);
+    if (start == 0) return;
+    if (bp_owns_kernel(node))
+        k->fill(bp_at(at, node->state, k->size), start, bp_weights_size(k, node->in, node->out));
+    if (bp_owns_bias(node))
+        k->fill(bp_at(at, node->bias_state, k->size), start, bp_round_up(node->out, k->nr));
+}
+
 static void start_state(bpfast_net *net)
 {
     const bp_fpmode mode = bp_fpmode_enter();
-    for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s) {
-        const double start = bp_optimizer_slot_start(&net->optimizer, s, net->learning_rate);
-        if (start != 0) net->k->fill(bp_state_slot(net, s), start, net->n_state);
-    }
+    for (size_t s = 0; s < bp_rule_slots(net->optimizer.rule); ++s)
+        for (size_t i = 0; i < net->n_nodes; ++i) start_slot(net, s, &net->nodes[i]);
     bp_fpmode_leave(mode);
     net->counters.step = 0;
 }

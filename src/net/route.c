@@ -93,10 +93,21 @@ static void forward_node(bp_route *r, size_t i)
     if (collects) step->flags |= BP_WAITS;
     if (skips) step->flags |= BP_SKIP_ACTIVATION;
     if (plan->buffers[at->x[0]].plain) step->flags |= BP_PLAIN;
-    if (r->train && needs.keeps_input && !skips)
+    if (r->train && needs.keeps_input && !skips && r->wanted[i + 1])
         step->kept = matrix(r, "pre-activation", i, bp_node_gives(node), size);
     if (r->train && needs.keeps_mask) step->mask = matrix(r, "mask", i, bp_node_gives(node), 1);
     if (r->train && (needs.collect || needs.partial)) plan->unit = BP_SHARD_ROWS;
+}
+
+/* Gradients are wanted of what depends on a trained parameter: below the first one nothing is. */
+static void find_wanted(bp_route *r)
+{
+    r->wanted[0] = r->to_input;
+    for (size_t i = 0; i < r->net->n_nodes; ++i) {
+        const bp_node *node = &r->net->nodes[i];
+        r->wanted[i + 1] = trains(r->net, node);
+        for (size_t j = 0; j < node->n_inputs; ++j) r->wanted[i + 1] |= r->wanted[node->inputs[j]];
+    }
 }
 
 void bp_route_forward(bp_route *r)
@@ -110,23 +121,13 @@ void bp_route_forward(bp_route *r)
     plan->buffers[plan->input].plain = bp_positions(input) > 1;
     r->spread = BP_NONE;
     r->value[0] = plan->input;
+    find_wanted(r);
     for (size_t i = 0; i < r->net->n_nodes; ++i) forward_node(r, i);
     plan->n_forward = plan->n_steps;
     plan->output = r->value[r->net->n_nodes];
 }
 
 /* ---- backward ---- */
-
-/* Gradients are wanted of what depends on a trained parameter. */
-static void find_wanted(bp_route *r)
-{
-    r->wanted[0] = r->to_input;
-    for (size_t i = 0; i < r->net->n_nodes; ++i) {
-        const bp_node *node = &r->net->nodes[i];
-        r->wanted[i + 1] = trains(r->net, node);
-        for (size_t j = 0; j < node->n_inputs; ++j) r->wanted[i + 1] |= r->wanted[node->inputs[j]];
-    }
-}
 
 static int new_gradient(bp_route *r, size_t layer, bp_shape shape)
 {
@@ -246,7 +247,6 @@ void bp_route_backward(bp_route *r)
     bp_plan *plan = r->plan;
     plan->delta = new_gradient(r, n - 1, r->net->nodes[n - 1].to);
     for (size_t v = 0; v <= n; ++v) r->delta[v] = BP_NONE;
-    find_wanted(r);
     hold(r, n, plan->delta);
     for (size_t i = n; i-- > 0;) {
         const bp_step *forward = NULL;

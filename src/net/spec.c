@@ -57,6 +57,7 @@ static bp_node node_of(const bpfast_layer *layer, const bp_op *op, size_t index)
                      .bias_l1 = layer->bias_l1,
                      .bias_l2 = layer->bias_l2,
                      .max_norm = layer->max_norm,
+                     .lr_scale = layer->lr_scale > 0 ? layer->lr_scale : 1.0,
                      .non_negative = layer->non_negative};
 }
 

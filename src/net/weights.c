@@ -126,6 +126,11 @@ void bpfast_net_set_trainable(bpfast_net *net, size_t layer, bool trainable)
     if (bp_owns_bias(node)) memset(bias_at(net, net->gradients, node), 0, node->out * size);
 }
 
+void bpfast_net_set_lr_scale(bpfast_net *net, size_t layer, double scale)
+{
+    net->nodes[layer].lr_scale = scale;
+}
+
 double bpfast_penalty(const bpfast_net *net)
 {
     const bp_kernels *k = net->k;

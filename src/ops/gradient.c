@@ -114,7 +114,13 @@ static void settle(const bp_kernels *k, const bp_node *node, const bp_gradient *
         k->unpack(p->grad, p->g, p->rows, p->width, node->out, 0);
         return;
     }
-    bp_update_run(k, job->update, p->w, p->g, p->s0, p->s1, p->rows, p->width, k->nr);
+    const bp_update *update = job->update;
+    bp_update scaled;
+    if (node->lr_scale != 1.0) {
+        scaled = bp_update_scaled(update, node->lr_scale);
+        update = &scaled;
+    }
+    bp_update_run(k, update, p->w, p->g, p->s0, p->s1, p->rows, p->width, k->nr);
     if (p->non_negative) k->non_negative(p->w, n);
 }
 

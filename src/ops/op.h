@@ -101,6 +101,7 @@ struct bp_node {
     size_t buffer; /* offset of its running statistics [2][out] in BUFFERS: mean, variance */
     size_t n_buffers;
     double l1, l2, bias_l1, bias_l2, max_norm;
+    double lr_scale; /* the learning rate's factor for the parameters that it owns */
     bool non_negative;
 };
 

@@ -22,22 +22,32 @@ static double power(double base, uint64_t n)
     return result;
 }
 
+static void set_rate(bp_update *u, double rate)
+{
+    u->rate = rate;
+    u->args.rate = rate / u->share;
+    u->args.decay = 1.0 - rate * u->weight_decay;
+}
+
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step)
 {
-    bp_update u = {.rule = k->optim[o->rule], .gradient_scale = 1.0, .clip_value = o->clip_value};
     const bool corrected = o->rule == BP_OPT_adam && o->bias_correction;
+    bp_update u = {.rule = k->optim[o->rule],
+                   .weight_decay = o->weight_decay,
+                   .share = corrected ? 1.0 - power(o->beta_1, step) : 1.0,
+                   .gradient_scale = 1.0,
+                   .clip_value = o->clip_value};
     u.args = (bp_optim_args){
-        .rate = corrected ? rate / (1.0 - power(o->beta_1, step)) : rate,
         .correction = corrected ? 1.0 / sqrt(1.0 - power(o->beta_2, step)) : 1.0,
         .beta_1 = o->beta_1,
         .beta_2 = o->beta_2,
         .epsilon = o->epsilon,
-        .decay = 1.0 - rate * o->weight_decay,
         .eta_minus = o->eta_minus,
         .eta_plus = o->eta_plus,
         .step_min = o->step_min,
         .step_max = o->step_max,
     };
+    set_rate(&u, rate);
     if (o->rule == BP_OPT_momentum || o->rule == BP_OPT_nesterov) u.args.beta_1 = o->momentum;
     if (o->rule == BP_OPT_rmsprop) u.args.beta_1 = o->rho;
     return u;
@@ -46,6 +56,13 @@ bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double r
 double bp_average_share(double decay, uint64_t n)
 {
     return decay < 1 ? (1 - decay) / (1 - power(decay, n)) : 1 / (double)n;
+}
+
+bp_update bp_update_scaled(const bp_update *update, double scale)
+{
+    bp_update u = *update;
+    set_rate(&u, update->rate * scale);
+    return u;
 }
 
 double bp_clip_factor(double norm, double limit)

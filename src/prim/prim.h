@@ -131,13 +131,16 @@ typedef struct {
 typedef struct {
     bp_optim_fn *rule;
     bp_optim_args args;
-    double gradient_scale; /* of the global-norm clip */
+    double rate, weight_decay, share; /* args has rate / share and 1 - rate weight_decay */
+    double gradient_scale;            /* of the global-norm clip */
     double clip_value;
 } bp_update;
 
 double bp_optimizer_slot_start(const bp_optimizer *o, size_t slot, double rate); /* initial state */
 /* step counts from 1 */
 bp_update bp_update_prepare(const bp_kernels *k, const bp_optimizer *o, double rate, uint64_t step);
+/* The same with the learning rate times `scale`, as if it had been prepared with that. */
+bp_update bp_update_scaled(const bp_update *update, double scale);
 /* The share of the newest of n values in their mean, where each counts decay times as much as the next. */
 double bp_average_share(double decay, uint64_t n);
 double bp_clip_factor(double norm, double limit);
