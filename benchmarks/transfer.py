@@ -34,7 +34,7 @@ from bpfast.datasets import load_fashion_mnist
 RESULTS = Path(__file__).resolve().parent / "results" / "transfer.json"
 MARK = 0.05
 SEEDS = (0, 1, 2, 3, 4)
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
 IMAGES = 50  # of each class
 EPOCHS, BATCH = 10, 25
 BODY_EPOCHS, BODY_BATCH = 6, 64

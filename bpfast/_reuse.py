@@ -129,9 +129,11 @@ def unfreeze(net: Network, *layers: Layer | str | int) -> None:
 
 def _set(net: Network, layers: Sequence[object], trainable: bool) -> None:
     """Freeze or thaw layers; a composite is frozen when all within it are."""
-    wanted = chosen(net, layers)
+    wanted, able = chosen(net, layers), _able(net)
     composites = [
-        (use.layer, _within(net, use)) for use in net._plan.uses if isinstance(use.layer, Composite)
+        (use.layer, _within(able, use.path))
+        for use in net._plan.uses
+        if isinstance(use.layer, Composite)
     ]
     for layer in (each for whole, inside in composites if not whole.trainable for each in inside):
         layer.trainable = False
@@ -144,9 +146,11 @@ def _set(net: Network, layers: Sequence[object], trainable: bool) -> None:
 
 def chosen(net: Network, layers: Sequence[object], argument: str = "layers") -> list[Layer]:
     """Return the layers with parameters or statistics that these stand for; all for none."""
-    uses = net._plan.uses if not layers else []
-    uses = uses or [_find(net, f"{argument}[{i}]", which) for i, which in enumerate(layers)]
-    return [layer for use in uses for layer in _within(net, use)]
+    able = _able(net)
+    if not layers:
+        return list(able.values())
+    uses = [_find(net, f"{argument}[{i}]", which) for i, which in enumerate(layers)]
+    return [layer for use in uses for layer in _within(able, use.path)]
 
 
 def _find(net: Network, argument: str, which: object) -> Use:
@@ -173,19 +177,25 @@ def _find(net: Network, argument: str, which: object) -> Use:
     return top[check_int(argument, which, -len(top), len(top) - 1)]
 
 
-def _within(net: Network, outer: Use) -> list[Layer]:
-    """Return the layers of a use that can learn: itself, or of a composite those given to it."""
+def _able(net: Network) -> dict[str, Layer]:
+    """Return the layers that can learn by path, but for those that composites have made."""
     kept = {
         layer.path
         for layer in net._plan.layers
         if (layer.weights or layer.buffers) and layer.kind != "standardize"
     }
-    return [
-        use.layer
+    return {
+        use.path: use.layer
         for use in net._plan.uses
-        if use.path in kept and is_within(use.path, outer.path) and not _is_made(use)
-        if not isinstance(use.layer, Composite)
-    ]
+        if use.path in kept and not isinstance(use.layer, Composite) and not _is_made(use)
+    }
+
+
+def _within(able: dict[str, Layer], outer: str) -> list[Layer]:
+    """Return the layer of a path, or those within a composite."""
+    if outer in able:
+        return [able[outer]]
+    return [layer for path, layer in able.items() if is_within(path, outer)]
 
 
 def _is_made(use: Use) -> bool:
