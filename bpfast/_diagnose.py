@@ -37,8 +37,10 @@ _EQUAL: Final = 1e-5
 _GRADIENTS: Final = 1e3
 _VANISHED, _EXPLODED = 1e-3, 1e2
 #: An answer is too large when its loss is so many times that of the best constant and it is so many
-#: times as large as targets; logits of this size say that a probability is 1 - 1e-13.
-_WORSE, _LARGER, _LOGITS = 10.0, 10.0, 30.0
+#: times as large as targets; logits of this size say that a probability is 1 - 5e-5.
+_WORSE, _LARGER, _LOGITS = 10.0, 10.0, 10.0
+#: Outputs of one layer that are so many times the size of its inputs: where an explosion begins.
+_GAIN: Final = 4.0
 
 #: The loss of validation rows is well above that of training rows when it is twice as high, and the
 #: difference a tenth of what the best constant answer loses.
@@ -46,6 +48,10 @@ _GAP, _MATTERS = 2.0, 0.1
 
 #: Layers that give every column mean 0 and variance 1, or every row length 1.
 _SCALES: Final = ("standardize", "batchnorm", "layernorm", "rmsnorm")
+_WEIGHTS: Final = (
+    "he_normal before relu and its kin, glorot_uniform before tanh; BatchNorm behind each layer, "
+    "or Residual around every two"
+)
 _BOUNDED: Final = ("sigmoid", "hard_sigmoid", "softmax")
 
 
@@ -104,8 +110,9 @@ def diagnose(
         - ``unscaled inputs``: a column's root mean square is above 10, or all are below 0.01
         - ``constant columns`` (not those of zeros, which take no part), ``duplicated columns``
         - ``label imbalance``: the largest class is over 9 times the smallest
-        - ``learning rate too high``, ``learning rate too low``: the trial's loss does not fall,
-          with steps above a tenth, or below 1e-5, of the weights
+        - ``learning rate too high``: the trial diverges; or steps are above a hundredth of the
+          weights and batches lose less at a tenth of the rate; ``learning rate too low``: steps are
+          below 1e-5 of the weights and the loss does not fall
         - ``validation gap``: validation rows lose more than twice as much as training rows
 
         What follows from an earlier one of them is left out.
@@ -123,7 +130,7 @@ def diagnose(
     """
     from bpfast import losses, optimizers
     from bpfast._diagnose_data import look_at_inputs, look_at_targets
-    from bpfast._diagnose_steps import constant_loss, judge, try_steps
+    from bpfast._diagnose_steps import constant_loss, look_at_rate
     from bpfast._probe import Probe
     from bpfast._score import Scorer
 
@@ -157,9 +164,8 @@ def diagnose(
     found += layers
     steps = 0
     if not layers and not unscaled:
-        trial = try_steps(net, sample, chosen, rule, batch)
-        steps = len(trial.losses)
-        found += judge(trial, constant)
+        trouble, steps = look_at_rate(net, sample, chosen, rule, batch, constant)
+        found += trouble
     found += _look_at_gap(net, scorer, sample, checked, constant)
     found.sort(key=lambda finding: finding.severity)  # errors first, else in the order above
     return Diagnosis(tuple(found), len(sample), steps)
@@ -194,7 +200,8 @@ def _validation(net: Network, given: object, loss: Loss | None, most: int) -> Ro
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise bad_type("validation_data", "(X, y)", given)
     size = net.dtype.itemsize
-    rows = as_rows(*given, net.input_shape, net.outputs, loss, size, "_validation")
+    x, y = given
+    rows = as_rows(x, y, net.input_shape, net.outputs, loss, size, "_validation")
     return _drawn(rows, most, net.seed)
 
 
@@ -268,8 +275,10 @@ def _equal_units(net: Network, probe: Probe, layer: CoreLayer) -> float:
         same &= net.params[bias] == net.params[bias][0]
     if same.sum() < _HALF * units:
         return 0.0
-    g = probe.grads[name].reshape(-1, units)
-    same &= (np.abs(g - g[:, :1]) <= _EQUAL * np.abs(g).max()).all(axis=0)
+    for part in (name, bias):
+        if part in probe.grads:
+            g = probe.grads[part].reshape(-1, units)
+            same &= (np.abs(g - g[:, :1]) <= _EQUAL * np.abs(g).max()).all(axis=0)
     return float(same.mean())
 
 
@@ -281,10 +290,16 @@ def _look_at_signals(net: Network, probe: Probe) -> Iterator[Finding]:
         if _kernel(layer) is None:
             continue
         if size > _EXPLODED * max(sizes[0], 1.0):
-            yield _activations("exploding", layer, size, sizes[0])
+            yield _explosion(net, probe, layer, size, f"of the inputs {sizes[0]:.2g}")
             return
         if size < _VANISHED * min(sizes[0], 1.0) and layer.spec["activation"] not in _BOUNDED:
-            yield _activations("vanishing", layer, size, sizes[0])
+            yield Finding(
+                "vanishing activations",
+                layer.path,
+                f"the root mean square of its outputs is {size:.2g}, of the inputs {sizes[0]:.2g}",
+                _WEIGHTS,
+                "error",
+            )
             break
     signals = [
         (layer.path, _signal(probe, layer, name))
@@ -302,19 +317,27 @@ def _look_at_signals(net: Network, probe: Probe) -> Iterator[Finding]:
             first,
             f"the gradient at its outputs is {ratio:.1e} times that at layer {last}, "
             f"{abs(ratio) ** (1 / (len(signals) - 1)):.2g} times a layer",
-            "he_normal before relu, glorot_uniform before tanh; BatchNorm, or Residual around "
-            "every two layers" + ("" if vanishes else "; clip_norm=1.0"),
+            _WEIGHTS + ("" if vanishes else "; or clip_norm=1.0"),
             "error",
         )
 
 
-def _activations(how: str, layer: CoreLayer, size: float, source: float) -> Finding:
-    """Return the finding of a layer whose outputs are too large or too small."""
+def _explosion(net: Network, probe: Probe, layer: CoreLayer, size: float, beside: str) -> Finding:
+    """Return the finding of a layer with outputs that are too large, where that begins."""
+    first, gain = layer, math.nan
+    for i, one in enumerate(net._plan.layers):
+        source = probe.sizes[one.inputs[0]]
+        if _kernel(one) is not None and probe.sizes[i + 1] > _GAIN * source > 0:
+            first, gain = one, probe.sizes[i + 1] / source
+            break
+    begins = (
+        "" if math.isnan(gain) else f"its outputs are {gain:.2g} times the size of its inputs; "
+    )
     return Finding(
-        f"{how} activations",
-        layer.path,
-        f"the root mean square of its outputs is {size:.2g}, of the inputs {source:.2g}",
-        "he_normal before relu, glorot_uniform before tanh; or BatchNorm behind each layer",
+        "exploding activations",
+        first.path,
+        f"{begins}the root mean square behind layer {layer.path} is {size:.2g}, {beside}",
+        _WEIGHTS,
         "error",
     )
 
@@ -342,15 +365,8 @@ def _look_at_answers(
         return
     limit = _LOGITS if reads_logits else _LARGER * root_mean_square(rows.target())
     if probe.sizes[-1] > limit:
-        path = net._plan.layers[-1].path
-        yield Finding(
-            "exploding activations",
-            path,
-            f"the root mean square of the answers is {probe.sizes[-1]:.2g} and their loss "
-            f"{probe.loss:.3g}; the best constant answer loses {constant:.3g}",
-            "he_normal before relu, glorot_uniform before tanh and for the last layer",
-            "error",
-        )
+        beside = f"the loss {probe.loss:.3g}, of the best constant answer {constant:.3g}"
+        yield _explosion(net, probe, net._plan.layers[-1], probe.sizes[-1], beside)
 
 
 # ---- validation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ _KINDS: Final = ("dense", "conv", "activation")
 
 #: Rows that go through the layers at each look: a hundredth of all, a third of a percent of an
 #: epoch's arithmetic, within these bounds.
-_LEAST_ROWS, _MOST_ROWS, _SHARE = 64, 256, 100
+_LEAST_ROWS, _MOST_ROWS, _SHARE = 32, 256, 100
 
 #: More bins than anybody can see.
 _MOST_BINS: Final = 65536
@@ -159,7 +159,7 @@ class WeightMonitor(Callback):
     a resumed fit had no step left.
 
     Outputs are those of inference, with the weights at the end of the epoch, for a hundredth of the
-    training rows, at least 64 and at most 256, evenly from the first to the last. A convolution
+    training rows, at least 32 and at most 256, evenly from the first to the last. A convolution
     with a max pooling behind it shows what the pooling gives.
 
     A fit that is resumed with the same object goes on with its record; the state in a model file
@@ -175,9 +175,18 @@ class WeightMonitor(Callback):
         self.every = check_count("every", every)
         self.bins = check_int("bins", bins, 1, _MOST_BINS)
         self.epochs: list[int] = []
-        self.looks: list[Look] = []
+        self._looks: list[Look] = []
+        self._taken: list[_Taken] = []  # since somebody read `looks`: names can wait
         self._fit: Fit | None = None
-        self._view: View | None = None
+        self._view: _View | None = None
+        self._rows: NDArray[Any] | None = None
+
+    @property
+    def looks(self) -> list[Look]:
+        """One for each of `epochs`."""
+        self._looks += [taken.view.look(taken) for taken in self._taken]
+        self._taken.clear()
+        return self._looks
 
     def attach(self, fit: Fit) -> None:
         """Note the fit."""
@@ -188,9 +197,9 @@ class WeightMonitor(Callback):
         """Forget earlier fits, but not the epochs before a resumption."""
         assert self._fit is not None
         begun = self.net._progress.epoch if self.net._progress is not None else 0
-        self.looks = [look for look in self.looks if look.epoch < begun]
-        self.epochs = [look.epoch for look in self.looks]
-        self._view = View(self.net, self._fit.rows.x)
+        self._looks = [look for look in self.looks if look.epoch < begun]
+        self.epochs = [look.epoch for look in self._looks]
+        self._view, self._rows = _View(self.net), _some(self._fit.rows.x)
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Ask for the last step's gradient and change."""
@@ -204,13 +213,14 @@ class WeightMonitor(Callback):
             return
         assert self._fit is not None
         assert self._view is not None
+        assert self._rows is not None
         before = self._fit.before if self._fit.run_.watched else None
-        self.looks.append(self._view.look(epoch, self.bins, before))
+        self._taken.append(self._view.take(self.net, self._rows, epoch, self.bins, before))
         self.epochs.append(epoch)
 
     def on_train_end(self, logs: Logs) -> None:
         """Let go of the fit and its data."""
-        self._fit = self._view = None
+        self._fit = self._view = self._rows = None
 
     def table(self, look: int = -1) -> str:
         """Return one look as text; the last one by default.
@@ -243,58 +253,71 @@ class WeightMonitor(Callback):
 
     def __repr__(self) -> str:
         """Show the number of looks."""
-        return f"<WeightMonitor of {len(self.looks)} looks>"
+        return f"<WeightMonitor of {len(self.epochs)} looks>"
 
 
-class View:
-    """What a look at a network needs, found once.
+class _Taken(NamedTuple):
+    """The figures of a look, before they have names."""
 
-    Parameters
-    ----------
-    net : Network
-    x : ndarray (rows, inputs)
-        Of which some rows go through the layers.
-    """
+    view: _View
+    epoch: int
+    knows_step: bool  # of the last step: its gradient and change
+    figures: list[tuple[float, ...]]  # of weights and gradients in turn
+    histograms: NDArray[np.int64]
+    edges: NDArray[np.float64]
+    outputs: list[tuple[int, int, float, float, int, int, int]]
 
-    def __init__(self, net: Network, x: NDArray[Any]) -> None:
-        count = min(len(x), max(_LEAST_ROWS, min(_MOST_ROWS, len(x) // _SHARE)))
-        self._net = net
-        self._x = x[:: len(x) // count][:count]
-        self._counts = [array.size for array in net.params.values()]
+
+class _View:
+    """What a look at a network needs, found once; nothing of the network itself."""
+
+    def __init__(self, net: Network) -> None:
+        self._counts = {name: array.size for name, array in net.params.items()}
+        self._sizes = list(self._counts.values())
         self._layers = seen_layers(net._plan)
         self._wanted = [
             (index, *SATURATED.get(activation, (math.nan, math.nan)))
             for index, activation in self._layers.values()
         ]
 
-    def look(self, epoch: int, bins: int, before: NDArray[Any] | None) -> Look:
-        """Look at it now; `before`: what the last step met, where that left its gradient."""
-        net, counts = self._net, self._counts
-        weights = _core.summaries(net.parameters, counts, bins, before)
-        slopes = _no_slopes(len(counts), bins)
-        if before is not None:
-            slopes = _core.summaries(net.gradients, counts, bins)
-        tensors = {
-            name: TensorLook(
-                count, *w[:5], *shape, g[2], g[0], g[1], *slope,
-                w[5] / w[2] if w[2] > 0 and before is not None else math.nan,
-            )
-            for name, count, w, g, shape, slope in zip(
-                net.params, counts, weights[0], slopes[0],
-                zip(weights[1], weights[2], strict=True),
-                zip(slopes[1], slopes[2], strict=True),
-                strict=True,
-            )
-        }  # fmt: skip
-        return Look(epoch, tensors, self.layers())
+    def take(
+        self, net: Network, x: NDArray[Any], epoch: int, bins: int, before: NDArray[Any] | None
+    ) -> _Taken:
+        """Take the figures; `before`: what the last step met, where that left its gradient."""
+        arrays = [(net.parameters, before), (net.gradients, None)]
+        threads = net._threads()
+        summaries = _core.summaries(arrays, self._sizes, bins, *threads)
+        outputs = _core.outputs(net._core, x, self._wanted, *threads)
+        return _Taken(self, epoch, before is not None, *summaries, outputs)
 
-    def layers(self) -> dict[str, LayerLook]:
-        """Look at the outputs of the layers."""
-        found = _core.outputs(self._net._core, self._x, self._wanted)
-        return {
+    def look(self, taken: _Taken) -> Look:
+        """Give the figures their names."""
+        tensors = {}
+        for i, (name, count) in enumerate(self._counts.items()):
+            w, g = taken.figures[2 * i], taken.figures[2 * i + 1]
+            tensors[name] = tensor = TensorLook(
+                count, *w[:5], taken.histograms[2 * i], taken.edges[2 * i],
+                g[2], g[0], g[1], taken.histograms[2 * i + 1], taken.edges[2 * i + 1],
+                w[5] / w[2] if w[2] > 0 else math.nan,
+            )  # fmt: skip
+            if not taken.knows_step:
+                tensor.gradient_norm = tensor.gradient_mean = tensor.gradient_std = math.nan
+                tensor.gradient_histogram = np.zeros_like(tensor.histogram)
+                tensor.gradient_edges = np.full_like(tensor.edges, math.nan)
+                tensor.update_ratio = math.nan
+        layers = {
             path: layer_look(activation, figures)
-            for (path, (_, activation)), figures in zip(self._layers.items(), found, strict=True)
+            for (path, (_, activation)), figures in zip(
+                self._layers.items(), taken.outputs, strict=True
+            )
         }
+        return Look(taken.epoch, tensors, layers)
+
+
+def _some(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows that go through the layers."""
+    count = min(len(x), max(_LEAST_ROWS, min(_MOST_ROWS, len(x) // _SHARE)))
+    return x[:: len(x) // count][:count]
 
 
 def seen_layers(plan: Plan) -> dict[str, tuple[int, str]]:
@@ -316,12 +339,6 @@ def layer_look(activation: str, figures: tuple[int, int, float, float, int, int,
     elif activation in SATURATED:
         saturated = (lows + highs) / outputs
     return LayerLook(activation, mean, std, dead, saturated, units)
-
-
-def _no_slopes(tensors: int, bins: int) -> tuple[list[tuple[float, ...]], Any, Any]:
-    """Return what `_core.summaries` would, with nothing known."""
-    unknown = np.full((tensors, bins + 1), math.nan)
-    return [(math.nan,) * 6] * tensors, np.zeros((tensors, bins), np.int64), unknown
 
 
 def _plain(record: TensorLook | LayerLook) -> dict[str, Any]:

@@ -276,14 +276,17 @@ bool bpfast_activate(const char *activation, void *values, size_t rows, size_t c
 
 /* ---- what weights and outputs look like; all in double ---- */
 typedef struct {
+    const void *x, *before; /* in: [n], n > 0; before [n] or NULL */
+    size_t n;
+    int64_t
+        *counts;   /* [bins] of x within edges [bins + 1], evenly from min to max, half a unit to */
+    double *edges; /* both sides where these are equal; the last bin is closed. Where x is not
+                      * finite, edges are NaN and counts 0 */
     double mean, std, norm, min, max; /* std: population; norm: root of the sum of squares */
-    double change;                    /* norm of the difference from `before`; 0 without */
-} bpfast_summary;
-/* Of x[n], n > 0, beside before[n] or NULL, and its histogram: edges [bins + 1] evenly from min to max
- * (half a unit to both sides where these are equal), counts [bins], the last bin closed. Where x is
- * not finite edges are NaN and counts 0. */
-void bpfast_summarize(const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
-                      bpfast_summary *out, int64_t *counts, double *edges);
+    double change;                    /* norm of x - before; 0 without */
+} bpfast_part;
+void bpfast_summarize(bpfast_part *parts, size_t n_parts, size_t itemsize, size_t bins,
+                      size_t threads, bool exact_threads);
 
 typedef struct {
     size_t layer;          /* in */
@@ -293,10 +296,11 @@ typedef struct {
     size_t silent;         /* units without a positive value */
     size_t lows, highs;
 } bpfast_outputs;
-/* Fills `layers` from the outputs of these rows at inference, on the calling thread. A convolution that
- * also does the max pooling behind it shows what that gives. */
-bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t rows,
-                          bpfast_outputs *layers, size_t n_layers, bpfast_message *message);
+/* Fills `layers` from the outputs of these rows at inference. A convolution that also does the max
+ * pooling behind it shows what that gives. */
+bpfast_status bpfast_look(const bpfast_net *net, const bpfast_array *x, size_t rows, size_t threads,
+                          bool exact_threads, bpfast_outputs *layers, size_t n_layers,
+                          bpfast_message *message);
 
 /* ---- where the time of a training step goes ---- */
 typedef struct {

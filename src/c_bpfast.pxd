@@ -227,12 +227,17 @@ cdef extern from "bpfast.h" nogil:
         const char *activation, void *values, size_t rows, size_t cols, size_t itemsize
     ) noexcept
 
-    ctypedef struct bpfast_summary:
+    ctypedef struct bpfast_part:
+        const void *x
+        const void *before
+        size_t n
+        int64_t *counts
+        double *edges
         double mean, std, norm, min, max, change
 
     void bpfast_summarize(
-        const void *x, const void *before, size_t n, size_t itemsize, size_t bins,
-        bpfast_summary *out, int64_t *counts, double *edges
+        bpfast_part *parts, size_t n_parts, size_t itemsize, size_t bins, size_t threads,
+        c_bool exact_threads
     ) noexcept
 
     ctypedef struct bpfast_outputs:
@@ -243,8 +248,8 @@ cdef extern from "bpfast.h" nogil:
         size_t silent, lows, highs
 
     bpfast_status bpfast_look(
-        const bpfast_net *net, const bpfast_array *x, size_t rows, bpfast_outputs *layers,
-        size_t n_layers, bpfast_message *message
+        const bpfast_net *net, const bpfast_array *x, size_t rows, size_t threads,
+        c_bool exact_threads, bpfast_outputs *layers, size_t n_layers, bpfast_message *message
     ) noexcept
 
     ctypedef struct bpfast_piece:

@@ -43,6 +43,66 @@ BP_REDUCE(sum_squares, plus_square)
 BP_REDUCE(sum_abs, plus_abs)
 #undef BP_REDUCE
 
+/* As those above; absent elements count as the mean. */
+static double deviations(const void *x_, double mean, size_t n)
+{
+    const real *x = x_;
+    const vec middle = v_set1((real)mean);
+    vec acc[BP_LANE_VECS];
+    size_t i = 0;
+    for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero();
+    for (; i + BP_LANES <= n; i += BP_LANES)
+        for (size_t v = 0; v < BP_LANE_VECS; ++v)
+            acc[v] = plus_square(acc[v], v_sub(v_load(x + i + v * BP_VL), middle));
+    for (size_t v = 0; i < n; ++v, i += BP_VL) {
+        real part[BP_VL];
+        for (size_t l = 0; l < BP_VL; ++l) part[l] = i + l < n ? x[i + l] : (real)mean;
+        acc[v] = plus_square(acc[v], v_sub(v_load(part), middle));
+    }
+    return (double)fold(acc);
+}
+
+/* Adding 0 makes one zero of the two. */
+static void extremes(const void *x_, size_t n, double *low, double *high)
+{
+    const real *x = x_;
+    vec least = v_set1(x[0]), most = least;
+    real lows[BP_VL], highs[BP_VL];
+    size_t i = 0;
+    for (; i + BP_VL <= n; i += BP_VL) {
+        least = v_min(v_load(x + i), least);
+        most = v_max(v_load(x + i), most);
+    }
+    v_store(lows, least);
+    v_store(highs, most);
+    real lowest = x[0], highest = x[0];
+    for (size_t l = 0; l < BP_VL; ++l) {
+        lowest = lows[l] < lowest ? lows[l] : lowest;
+        highest = highs[l] > highest ? highs[l] : highest;
+    }
+    for (; i < n; ++i) {
+        lowest = x[i] < lowest ? x[i] : lowest;
+        highest = x[i] > highest ? x[i] : highest;
+    }
+    *low = (double)lowest + 0.0;
+    *high = (double)highest + 0.0;
+}
+
+static bool find_bins(int32_t *bin, const void *x_, double low, double scale, double margin,
+                      size_t n)
+{
+    const real *x = x_;
+    int near = 0;
+    for (size_t i = 0; i < n; ++i) {
+        const double at = ((double)x[i] - low) * scale;
+        const int32_t below = (int32_t)at;
+        const double over = at - (double)below;
+        bin[i] = below;
+        near |= (over < margin) | (over > 1 - margin);
+    }
+    return near != 0;
+}
+
 static bool all_finite(const void *x_, size_t n)
 {
     const real *x = x_;

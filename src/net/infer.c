@@ -23,12 +23,17 @@ size_t bp_choose_threads(size_t most, bool exact, double flops, double repeats, 
     return bp_worth_waking(flops, repeats) ? bp_threads_for(most, flops, rows) : 1;
 }
 
-static void run_steps(const bp_inference *job, const bp_pass *pass, size_t rows)
+static size_t chunk_rows(const bp_inference *job)
+{
+    return job->chunk ? job->chunk : job->plan->batch;
+}
+
+static void run_steps(const bp_inference *job, const bp_pass *pass, size_t first, size_t rows)
 {
     for (size_t s = 0; s < job->plan->n_forward; ++s) {
         const bp_step *step = &job->plan->steps[s];
         step->run(step, pass, 0, rows);
-        if (job->look) bp_look_at(job->look, job->plan, pass, step, rows);
+        if (job->look) bp_look_at(job->look, job->plan, pass, step, first, rows);
     }
 }
 
@@ -96,7 +101,7 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
     const bp_inference *job = arg;
     const bpfast_net *net = job->net;
     const bp_kernels *k = net->k;
-    const size_t chunk = job->plan->batch, size = bp_team_size(team);
+    const size_t chunk = chunk_rows(job), size = bp_team_size(team);
     const size_t chunks = bp_ceil_div(job->rows, chunk);
     const parts p = lay_out(net, job->plan);
     char *arena = job->arenas + id * job->arena_size;
@@ -115,7 +120,7 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
     for (size_t c = bp_share(chunks, size, id); c < bp_share(chunks, size, id + 1); ++c) {
         const size_t first = c * chunk, rows = bp_min(chunk, job->rows - first);
         bp_gather_inputs(net, job->x, NULL, first, m[job->plan->input], 0, rows);
-        run_steps(job, &pass, rows);
+        run_steps(job, &pass, first, rows);
         if (job->look) continue;
         if (job->out)
             k->unpack(bp_at(job->out, first * net->outputs, k->size), m[job->plan->output].data,
@@ -211,10 +216,10 @@ bpfast_status bp_infer_open(void **memory, bp_inference *job, size_t threads, bo
     return BPFAST_OK;
 }
 
-static size_t call_threads(const bp_inference *job, size_t threads, bool exact)
+size_t bp_infer_threads(const bp_inference *job, size_t threads, bool exact)
 {
     const double flops = bp_net_flops(job->net) / 3 * (double)job->rows;
-    return bp_choose_threads(threads, exact, flops, 1.0, bp_ceil_div(job->rows, job->plan->batch));
+    return bp_choose_threads(threads, exact, flops, 1.0, bp_ceil_div(job->rows, chunk_rows(job)));
 }
 
 bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_t rows, void *out,
@@ -223,7 +228,7 @@ bpfast_status bpfast_predict(const bpfast_net *net, const bpfast_array *x, size_
     void *memory;
     bp_inference job = {.net = net, .plan = &net->infer[0], .x = x, .rows = rows, .out = out};
     if (net->chain && rows <= net->infer->batch) return predict_rows(net, x, rows, out, message);
-    threads = call_threads(&job, threads, exact_threads);
+    threads = bp_infer_threads(&job, threads, exact_threads);
     BP_TRY(bp_infer_open(&memory, &job, threads, false, message));
     bp_team_run(threads, exact_threads, bp_infer_task, &job);
     bp_arena_return(net->spare, memory);
@@ -244,7 +249,7 @@ bpfast_status bpfast_evaluate(const bpfast_net *net, const bpfast_data *data,
                         .rows = data->rows,
                         .data = data,
                         .objective = &target};
-    threads = call_threads(&job, threads, false);
+    threads = bp_infer_threads(&job, threads, false);
     BP_TRY(bp_infer_open(&memory, &job, threads, residuals != NULL, message));
     bp_team_run(threads, false, bp_infer_task, &job);
     bp_infer_totals(&job, scores, residuals);

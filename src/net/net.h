@@ -211,7 +211,7 @@ void bp_scores_add(bpfast_scores *scores, const bp_row_stats *stats, const bp_ta
 /* ---- look.c: what goes through the layers ---- */
 typedef struct bp_look bp_look;
 void bp_look_at(bp_look *look, const bp_plan *plan, const bp_pass *pass, const bp_step *step,
-                size_t rows); /* after the step on so many rows */
+                size_t first, size_t rows); /* after the step on so many rows of the data */
 
 /* ---- infer.c ---- */
 typedef struct {
@@ -222,6 +222,7 @@ typedef struct {
     size_t rows;
     void *out;               /* row-major, or NULL when scoring or looking */
     bp_look *look;           /* or NULL */
+    size_t chunk;            /* rows at a time; 0: the plan's batch */
     const bpfast_data *data; /* when scoring */
     const bp_objective *objective;
     bp_row_stats *stats; /* [rows] */
@@ -235,6 +236,7 @@ size_t bp_infer_arena_size(const bpfast_net *net, const bp_plan *plan);
  * back to net->spare. */
 bpfast_status bp_infer_open(void **memory, bp_inference *job, size_t threads, bool residuals,
                             bpfast_message *message);
+size_t bp_infer_threads(const bp_inference *job, size_t threads, bool exact);
 bp_task_fn bp_infer_task; /* arg: bp_inference */
 void bp_infer_totals(const bp_inference *job, bpfast_scores *scores, double *residuals);
 /* Threads for `repeats` steps of `flops` each over `rows` that can be split. */

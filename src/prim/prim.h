@@ -105,11 +105,13 @@ double bp_sum_sharded(const bp_kernels *k, bp_sum_fn *sum, const void *x, size_t
 
 typedef struct {
     size_t n;
-    double mean, m2; /* m2: sum of squared deviations from the mean */
+    double mean, m2; /* m2: sum of squared deviations from the mean; NaN where x is not finite */
     double min, max;
 } bp_moments;
-bp_moments bp_moments_of(const bp_kernels *k, const void *x, size_t n);
-double bp_squared_distance(const bp_kernels *k, const void *x, const void *y, size_t n);
+/* k64: the table of doubles. */
+bp_moments bp_moments_of(const bp_kernels *k, const bp_kernels *k64, const void *x, size_t n);
+double bp_squared_distance(const bp_kernels *k, const bp_kernels *k64, const void *x, const void *y,
+                           size_t n);
 /* counts[b] of x[n] in edges[b] <= x < edges[b + 1], evenly spaced; the last bin takes its upper edge
  * too. Every x lies within the edges. */
 void bp_histogram(const bp_kernels *k, int64_t *counts, const double *edges, size_t bins,

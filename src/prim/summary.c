@@ -1,27 +1,16 @@
 /* summary.c - what an array looks like: moments, extremes, histogram.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * Blocks of so many elements are widened to double and stay in L1 while they are read twice: sum and
- * extremes, then squared deviations from the block's own mean, never a difference of squares. Blocks are
- * merged in order (Chan, Golub & LeVeque 1979). Within a block element i belongs to chain i % 8, and
- * chains are folded by halves: the same bits on every machine.
+ * Blocks of so many elements are widened to double and stay in L1 while they are read twice: their sum,
+ * then squared deviations from the block's own mean, never a difference of squares. Each sum has the
+ * kernels' fixed shape; blocks are merged in order (Chan, Golub & LeVeque 1979).
  */
 #include "prim.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 1024, CHAINS = 8 };
-
-static double fold(double chain[CHAINS])
-{
-    for (size_t half = CHAINS / 2; half > 0; half /= 2)
-        for (size_t c = 0; c < half; ++c) chain[c] += chain[c + half];
-    return chain[0];
-}
-
-BP_INLINE double lesser(double a, double b) { return a < b ? a : b; }
-BP_INLINE double greater(double a, double b) { return a > b ? a : b; }
+enum { BLOCK = 1024 };
 
 static void merge(bp_moments *all, const bp_moments *block)
 {
@@ -33,91 +22,69 @@ static void merge(bp_moments *all, const bp_moments *block)
     all->m2 += block->m2 + d * d * ((double)all->n * (double)block->n / n);
     all->mean += d * ((double)block->n / n);
     all->n += block->n;
-    all->min = lesser(all->min, block->min);
-    all->max = greater(all->max, block->max);
+    all->min = block->min < all->min ? block->min : all->min;
+    all->max = block->max > all->max ? block->max : all->max;
 }
 
-/* x[n], 0 < n <= BLOCK */
-static bp_moments block_moments(const double *x, size_t n)
+bp_moments bp_moments_of(const bp_kernels *k, const bp_kernels *k64, const void *x, size_t n)
 {
-    double sum[CHAINS] = {0}, square[CHAINS] = {0}, low[CHAINS], high[CHAINS];
-    bp_moments m = {.n = n};
-    size_t i;
-    for (i = 0; i + CHAINS <= n; i += CHAINS)
-        for (size_t c = 0; c < CHAINS; ++c) sum[c] += x[i + c];
-    for (size_t c = 0; i < n; ++c, ++i) sum[c] += x[i];
-    m.mean = fold(sum) / (double)n;
-    for (size_t c = 0; c < CHAINS; ++c) low[c] = high[c] = x[0];
-    for (i = 0; i + CHAINS <= n; i += CHAINS)
-        for (size_t c = 0; c < CHAINS; ++c) {
-            const double d = x[i + c] - m.mean;
-            square[c] += d * d;
-            low[c] = lesser(x[i + c], low[c]);
-            high[c] = greater(x[i + c], high[c]);
-        }
-    for (size_t c = 0; i < n; ++c, ++i) {
-        square[c] += (x[i] - m.mean) * (x[i] - m.mean);
-        low[c] = lesser(x[i], low[c]);
-        high[c] = greater(x[i], high[c]);
-    }
-    m.m2 = fold(square);
-    m.min = low[0];
-    m.max = high[0];
-    for (size_t c = 1; c < CHAINS; ++c) {
-        m.min = lesser(low[c], m.min);
-        m.max = greater(high[c], m.max);
-    }
-    return m;
-}
-
-bp_moments bp_moments_of(const bp_kernels *k, const void *x, size_t n)
-{
-    double block[BLOCK];
+    double wide[BLOCK];
     bp_moments all = {0};
     for (size_t start = 0; start < n; start += BLOCK) {
-        const size_t count = bp_min(BLOCK, n - start);
-        k->widen(block, bp_cat(x, start, k->size), count);
-        const bp_moments m = block_moments(block, count);
-        merge(&all, &m);
+        const void *at = bp_cat(x, start, k->size);
+        bp_moments block = {.n = bp_min(BLOCK, n - start)};
+        k->widen(wide, at, block.n);
+        block.mean = k64->sum(wide, block.n) / (double)block.n;
+        block.m2 = k64->deviations(wide, block.mean, block.n);
+        k->extremes(at, block.n, &block.min, &block.max);
+        merge(&all, &block);
     }
     return all;
 }
 
-double bp_squared_distance(const bp_kernels *k, const void *x, const void *y, size_t n)
+double bp_squared_distance(const bp_kernels *k, const bp_kernels *k64, const void *x, const void *y,
+                           size_t n)
 {
-    double a[BLOCK], b[BLOCK], total = 0;
+    double a[BLOCK], b[BLOCK], squared, absolute, total = 0;
     for (size_t start = 0; start < n; start += BLOCK) {
         const size_t count = bp_min(BLOCK, n - start);
-        double square[CHAINS] = {0};
-        size_t i;
         k->widen(a, bp_cat(x, start, k->size), count);
         k->widen(b, bp_cat(y, start, k->size), count);
-        for (i = 0; i + CHAINS <= count; i += CHAINS)
-            for (size_t c = 0; c < CHAINS; ++c)
-                square[c] += (a[i + c] - b[i + c]) * (a[i + c] - b[i + c]);
-        for (size_t c = 0; i < count; ++c, ++i) square[c] += (a[i] - b[i]) * (a[i] - b[i]);
-        total += fold(square);
+        k64->row_errors(a, b, count, &squared, &absolute);
+        total += squared;
     }
     return total;
 }
 
-/* The quotient may be one bin off by rounding: the edges decide, as in NumPy's histogram. */
+/* The edges decide, as in NumPy's histogram: a quotient is one bin off at most, and only near an edge. */
+static void settle_bins(const bp_kernels *k, int32_t *bin, const double *edges, size_t bins,
+                        const void *x, size_t n)
+{
+    double wide[BLOCK];
+    k->widen(wide, x, n);
+    for (size_t i = 0; i < n; ++i) {
+        size_t b = bp_min((size_t)bin[i], bins - 1);
+        if (wide[i] < edges[b])
+            --b;
+        else if (b + 1 < bins && wide[i] >= edges[b + 1])
+            ++b;
+        bin[i] = (int32_t)b;
+    }
+}
+
+/* Quotients and edges are rounded some four times, by 2^-53 of what they are made of. */
 void bp_histogram(const bp_kernels *k, int64_t *counts, const double *edges, size_t bins,
                   const void *x, size_t n)
 {
-    const double low = edges[0], scale = (double)bins / (edges[bins] - low);
-    double block[BLOCK];
-    int32_t guess[BLOCK];
+    const double low = edges[0], high = edges[bins], scale = (double)bins / (high - low);
+    const double margin = 0x1p-50 * ((double)bins + (fabs(low) + fabs(high)) * scale);
+    int32_t bin[BLOCK];
     memset(counts, 0, bins * sizeof *counts);
     for (size_t start = 0; start < n; start += BLOCK) {
         const size_t count = bp_min(BLOCK, n - start);
-        k->widen(block, bp_cat(x, start, k->size), count);
-        for (size_t i = 0; i < count; ++i) guess[i] = (int32_t)((block[i] - low) * scale);
-        for (size_t i = 0; i < count; ++i) {
-            size_t bin = bp_min((size_t)guess[i], bins - 1);
-            bin -= block[i] < edges[bin];
-            bin += (block[i] >= edges[bin + 1]) & (bin + 1 < bins);
-            ++counts[bin];
-        }
+        const void *at = bp_cat(x, start, k->size);
+        if (k->find_bins(bin, at, low, scale, margin, count))
+            settle_bins(k, bin, edges, bins, at, count);
+        for (size_t i = 0; i < count; ++i) ++counts[bin[i]];
     }
 }

@@ -27,6 +27,48 @@ static void sum_case(const subject *s, size_t n, size_t slack, kind what)
     rooms_intact();
 }
 
+static void deviations_case(const subject *s, size_t n, size_t slack, kind what)
+{
+    real *x = reals(X_ROOM, n, slack);
+    const real mean = (real)0.375;
+    real squares[LANES] = {0};
+    fill(x, n, what);
+    for (size_t i = 0; i < n; ++i)
+        squares[i % LANES] = link(s, x[i] - mean, x[i] - mean, squares[i % LANES]);
+    BEGIN(n, slack, what);
+    const real got[] = {(real)s->k->deviations(x, (double)mean, n)}, want[] = {fold_lanes(squares)};
+    same("deviations", got, want, 1);
+    rooms_intact();
+}
+
+static void bins_case(const subject *s, size_t n, size_t slack)
+{
+    real *x = reals(X_ROOM, n, slack);
+    int32_t bin[LONG_SUM];
+    double low, high, least = HUGE_VAL, most = -HUGE_VAL;
+    bool right = true, near = false;
+    fill_tame(x, n, -3, 5);
+    if (n > 2) x[n / 2] = 1; /* on an edge */
+    for (size_t i = 0; i < n; ++i) {
+        least = fmin(least, (double)x[i]);
+        most = fmax(most, (double)x[i]);
+    }
+    BEGIN(n, slack);
+    if (n > 0) {
+        s->k->extremes(x, n, &low, &high);
+        verdict(low == least && high == most, "extremes are wrong");
+    }
+    const bool found = s->k->find_bins(bin, x, -3, 8, 1e-6, n);
+    for (size_t i = 0; i < n; ++i) {
+        const double at = ((double)x[i] + 3) * 8;
+        right = right && bin[i] == (int32_t)floor(at);
+        near = near || at - floor(at) < 1e-6 || at - floor(at) > 1 - 1e-6;
+    }
+    verdict(right, "find_bins is wrong");
+    verdict(found == near, "find_bins is wrong about edges");
+    rooms_intact();
+}
+
 /* One value that is not finite, at every place. */
 static void finite_case(const subject *s, size_t n)
 {
@@ -96,9 +138,17 @@ void NAME(check_reduce)(const subject *s)
             kernel_is("sum", "n slack data");
             for (size_t i = 0; i < N_LENGTHS; ++i) sum_case(s, lengths[i], slack, what);
             sum_case(s, LONG_SUM, slack, what);
+            kernel_is("deviations", "n slack data");
+            for (size_t i = 0; i < N_LENGTHS; ++i) deviations_case(s, lengths[i], slack, what);
+            deviations_case(s, LONG_SUM, slack, what);
             for (size_t m = 0; m < MOST_ROWS; ++m) columns_case(s, m, slack, what);
         }
     }
     kernel_is("all_finite", "n place");
     for (size_t i = 0; i < N_LENGTHS; ++i) finite_case(s, lengths[i]);
+    kernel_is("extremes, find_bins", "n slack");
+    for (size_t slack = 0; slack <= sizeof(real); slack += sizeof(real)) {
+        for (size_t i = 0; i < N_LENGTHS; ++i) bins_case(s, lengths[i], slack);
+        bins_case(s, LONG_SUM, slack);
+    }
 }

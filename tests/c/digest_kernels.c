@@ -273,7 +273,19 @@ static void sums(const bp_kernels *k)
         digest(k->sum(a, n * n));
         digest(k->sum_squares(a, n * n));
         digest(k->sum_abs(a, n * n));
+        digest(k->deviations(a, 0.375, n * n));
         digest(k->all_finite(a, n * n));
+    }
+    NAMED("extremes, find_bins", "") FOR_SIZES(n)
+    {
+        int32_t bin[MOST * MOST];
+        double low = 0, high = 0;
+        fill_tame(a, n * n, -3, 5);
+        if (n > 0) k->extremes(a, n * n, &low, &high);
+        digest(low);
+        digest(high);
+        digest(k->find_bins(bin, a, -3, 8, 1e-6, n * n));
+        for (size_t i = 0; i < n * n; ++i) digest(bin[i]);
     }
     NAMED("col_sums, col_squares, col_limit", "") FOR_KINDS(what) FOR_SIZES(m)
     {
