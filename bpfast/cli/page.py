@@ -26,6 +26,7 @@ a { color: var(--mark) }
 .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums }
 .grid { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)) }
+.grid > * { min-width: 0 }
 .grid + .grid { margin-top: 1rem }
 figure { margin: 0; min-width: 0 }
 figure svg { width: 100%; height: auto; max-width: 31rem; display: block; margin: 0 auto }

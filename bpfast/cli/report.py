@@ -188,8 +188,7 @@ def _weights(run: Run) -> str:
         _grid(drawn),
         lines([note] if left_out else []),
         f"<h3>After epoch {look.epoch + 1}</h3>",
-        numbers,
-        units,
+        _grid([numbers, units]),
     )
 
 
@@ -233,7 +232,7 @@ def _confusion(run: Run) -> str:
             )
         )
     scores = table(("class", "test rows", "recall", "precision"), rows)
-    return section("Confusion matrix", _grid(drawn), scores)
+    return section("Confusion matrix", _grid([*drawn, scores]))
 
 
 def _settings(run: Run) -> str:
