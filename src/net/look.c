@@ -21,12 +21,15 @@ typedef struct {
     size_t n_parts, bins;
 } summary_job;
 
-/* Evenly, as NumPy's linspace; half a unit to both sides where there is no width. */
+/* Evenly, as NumPy's linspace; half a unit to both sides, and of large numbers a millionth, where there
+ * are fewer numbers between the two than bins. */
 static void lay_edges(double *edges, size_t bins, double low, double high)
 {
-    if (!(high - low > DBL_MIN * (double)bins)) {
-        low -= 0.5;
-        high += 0.5;
+    const double size = fmax(fabs(low), fabs(high));
+    if (!(high - low > fmax(DBL_MIN, DBL_EPSILON * size) * (double)bins)) {
+        const double pad = fmax(0.5, 1e-6 * size);
+        low -= pad;
+        high += pad;
     }
     const double width = (high - low) / (double)bins;
     for (size_t b = 0; b < bins; ++b) edges[b] = (double)b * width + low;
@@ -45,13 +48,15 @@ static void summarize(const summary_job *job, bpfast_part *part)
     part->max = m.max;
     part->change =
         part->before ? sqrt(bp_squared_distance(k, k64, part->x, part->before, part->n)) : 0;
-    if (isfinite(m.mean) && isfinite(m.max - m.min)) {
-        lay_edges(part->edges, job->bins, m.min, m.max);
-        bp_histogram(k, part->counts, part->edges, job->bins, part->x, part->n);
+    if (!isfinite(m.mean) || !isfinite(4 * m.min) || !isfinite(4 * m.max)) {
+        memset(part->counts, 0, job->bins * sizeof *part->counts);
+        for (size_t b = 0; b <= job->bins; ++b) part->edges[b] = NAN;
         return;
     }
-    memset(part->counts, 0, job->bins * sizeof *part->counts);
-    for (size_t b = 0; b <= job->bins; ++b) part->edges[b] = NAN;
+    const bool equal = m.min == m.max; /* biases at first, gradients of frozen layers */
+    lay_edges(part->edges, job->bins, m.min, m.max);
+    bp_histogram(k, part->counts, part->edges, job->bins, part->x, equal ? 1 : part->n);
+    for (size_t b = 0; equal && b < job->bins; ++b) part->counts[b] *= (int64_t)part->n;
 }
 
 static void summary_task(void *arg, bp_team *team, size_t id)
