@@ -75,7 +75,7 @@ def whole_numbers(ax: Axes) -> None:
     locator.set_params(integer=True)
 
 
-def legend(ax: Axes, **place: str) -> None:
+def legend(ax: Axes, **place: Any) -> None:
     """Name the lines, on white that lets what is behind shine through."""
     ax.legend(framealpha=0.75, edgecolor="none", **place)
 
