@@ -185,7 +185,7 @@ def gradient_flow(monitor: WeightMonitor, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("layer, from input to output")
     ax.set_ylabel("norm of the gradient")
     grid(ax)
-    legend(ax)
+    legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 

@@ -49,6 +49,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
   body { max-width: none; padding: 0; font-size: 10pt }
   nav { display: none }
   .grid { grid-template-columns: repeat(2, 1fr) }
+  .grid.tables { grid-template-columns: 1fr }
   .wide, pre { overflow: visible }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
   figure, tr, .finding, .tiles div { break-inside: avoid }
