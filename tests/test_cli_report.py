@@ -188,9 +188,10 @@ SHOWN = """
 })
 """
 TOO_WIDE = """
-[...document.querySelectorAll("table, pre")].filter(t =>
-    t.getBoundingClientRect().right > t.closest(".grid > *, section").getBoundingClientRect().right + 1
-).map(t => t.textContent.slice(0, 40))
+[...document.querySelectorAll("table, pre")].filter(t => {
+    const around = t.closest(".grid > *, section").getBoundingClientRect();
+    return t.getBoundingClientRect().right > around.right + 1;
+}).map(t => t.textContent.slice(0, 40))
 """
 
 
