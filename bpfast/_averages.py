@@ -120,8 +120,6 @@ class Average(Callback):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
-        if not isinstance(state, Mapping):
-            raise bad_type("state", "a dict", state)
         swapped = check_bool("state['swapped']", state.get("swapped", False))
         if swapped and self._begun:
             core, weights = self.net._core, self.net.parameters
@@ -210,7 +208,7 @@ class EMA(Average):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
-        start = state.get("start") if isinstance(state, Mapping) else None
+        start = _checked(state).get("start")
         steps = self.net._core.counters()["step"]
         self._start = None if start is None else check_int("state['start']", start, 0, steps)
         super().set_state(state)
@@ -290,9 +288,15 @@ class SWA(Average):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
-        count = state.get("count") if isinstance(state, Mapping) else 0
-        self._count = check_index("state['count']", count)
+        self._count = check_index("state['count']", _checked(state).get("count"))
         super().set_state(state)
+
+
+def _checked(state: object) -> Mapping[str, Any]:
+    """Return a state, or raise where it is none."""
+    if not isinstance(state, Mapping):
+        raise bad_type("state", "a dict", state)
+    return state
 
 
 def check_one_average(callbacks: tuple[Callback, ...], argument: str) -> None:

@@ -30,7 +30,8 @@ def _matplotlib() -> Any:
 def new_axes(width: float, height: float) -> Axes:
     """Return Axes in a figure of so many inches that nobody else knows."""
     figure = _matplotlib().figure.Figure((width, height), layout="constrained")
-    return figure.add_subplot()
+    ax: Axes = figure.add_subplot()
+    return ax
 
 
 def axes_or_new(ax: Axes | None, width: float = 6.0, height: float = 3.8) -> Axes:
@@ -42,7 +43,8 @@ def axes_or_new(ax: Axes | None, width: float = 6.0, height: float = 3.8) -> Axe
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None:
         return new_axes(width, height)
-    return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
+    new: Axes = pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
+    return new
 
 
 def svg(ax: Axes, name: str) -> str:
@@ -50,11 +52,10 @@ def svg(ax: Axes, name: str) -> str:
 
     `name` is its own on the page; equal figures give equal text. Letters stay letters.
     """
-    mpl = _matplotlib()
+    figure: Any = ax.figure
     file = io.StringIO()
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with mpl.rc_context(fixed):
-        ax.figure.savefig(file, format="svg", metadata={"Date": None})
+    with _matplotlib().rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'\b(id="|href="#)', rf"\g<1>{name}-", text)
@@ -70,7 +71,13 @@ def grid(ax: Axes) -> None:
 
 def whole_numbers(ax: Axes) -> None:
     """Put ticks of the x axis at whole numbers."""
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    locator: Any = ax.xaxis.get_major_locator()
+    locator.set_params(integer=True)
+
+
+def legend(ax: Axes, **place: Any) -> None:
+    """Name the lines, on white that lets what is behind shine through."""
+    ax.legend(framealpha=0.75, edgecolor="none", **place)
 
 
 def shades(count: int) -> Any:

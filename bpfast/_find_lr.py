@@ -17,15 +17,15 @@ from bpfast._data import as_rows
 
 if TYPE_CHECKING:
     from bpfast._data import Rows
+    from bpfast._figures import Axes
     from bpfast.network import LossLike, Network
     from bpfast.optimizers import Optimizer
-    from bpfast.plot import Axes
 
 #: The mean of RECENT losses above so many times the least so far ends the test (fastai's limit).
 DIVERGED = 4.0
 RECENT = 5
 #: Standard deviation of the smoothing, in steps of a test of a hundred.
-SMOOTHING = 5.0
+SMOOTHING = 3.0
 #: Fewest steps of which a curve can be made.
 FEWEST = 10
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast._check import bad_type, bad_value, check_text, listed
-from bpfast._figures import axes_or_new, color_map, grid, plain_ticks, shades, whole_numbers
+from bpfast._figures import axes_or_new, color_map, grid, legend, plain_ticks, shades, whole_numbers
 
 if TYPE_CHECKING:
     from bpfast._figures import Axes
@@ -104,7 +104,7 @@ def learning_curves(
     ax.set_ylabel(key)
     whole_numbers(ax)
     grid(ax)
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
@@ -185,7 +185,7 @@ def gradient_flow(monitor: WeightMonitor, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("layer, from input to output")
     ax.set_ylabel("norm of the gradient")
     grid(ax)
-    ax.legend(frameon=False)
+    legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 
@@ -236,8 +236,8 @@ def first_layer(
         ax.figure.colorbar(seen, ax=ax, shrink=0.8, pad=0.02).outline.set_visible(False)
     units = kernel.shape[-1]
     count = f"{len(images)} of {units}" if len(images) < units else f"{units}"
-    shape = " x ".join(map(str, images.shape[1:]))
-    ax.set_title(f"{name}: {count} units of {shape}")
+    size = " x ".join(map(str, images.shape[1:]))
+    ax.set_title(f"{name}: {count} units of {size}")
     ax.set_axis_off()
     return ax
 
@@ -339,7 +339,7 @@ def learning_rate_test(result: LearningRateTest, *, ax: Axes | None = None) -> A
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
     grid(ax)
-    ax.legend(frameon=False, loc="lower left")
+    legend(ax, loc="lower left")
     return ax
 
 

@@ -284,6 +284,16 @@ def test_divergence_leaves_the_last_finite_weights():
     assert np.isfinite(ema.average).all()
 
 
+@pytest.mark.parametrize("average", [bp.EMA(), bp.SWA()], ids=["EMA", "SWA"])
+def test_states_that_no_fit_wrote(average):
+    average.net = make()
+    for state in (3, {"start": -1, "count": -1}, {"start": 1, "count": 1.5}, {"count": None}):
+        if state == {"count": None} and isinstance(average, bp.EMA):
+            continue  # nothing was averaged so far
+        with pytest.raises((TypeError, ValueError), match="state"):
+            average.set_state(state)
+
+
 def test_apply_needs_a_fit_and_the_same_network():
     ema = bp.EMA()
     with pytest.raises(RuntimeError, match="apply needs an average"):

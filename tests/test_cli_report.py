@@ -187,6 +187,12 @@ SHOWN = """
         && style.visibility === "visible" && style.display !== "none", broken];
 })
 """
+TOO_WIDE = """
+[...document.querySelectorAll("table, pre")].filter(t => {
+    const around = t.closest(".grid > *, section").getBoundingClientRect();
+    return t.getBoundingClientRect().right > around.right + 1;
+}).map(t => t.textContent.slice(0, 40))
+"""
 
 
 @needs_browser
@@ -202,6 +208,10 @@ def test_browser_shows_every_section_on_phone_and_desktop(made, hostile):
             assert seen.value("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
             assert seen.picture()[:4] == b"\x89PNG"
         assert seen.printed()[:5] == b"%PDF-"
+        seen.call("Emulation.setEmulatedMedia", media="print")
+        seen.show(made[0], 720, 1000)  # A4 without margins
+        assert seen.value(TOO_WIDE) == []
+        seen.call("Emulation.setEmulatedMedia", media="screen")
         seen.show(hostile, 1280, 900)
         assert seen.value("document.querySelectorAll('script, img, b, i').length") == 0
         assert seen.complaints() == []

@@ -26,6 +26,7 @@ a { color: var(--mark) }
 .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums }
 .grid { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)) }
+.grid > * { min-width: 0 }
 .grid + .grid { margin-top: 1rem }
 figure { margin: 0; min-width: 0 }
 figure svg { width: 100%; height: auto; max-width: 31rem; display: block; margin: 0 auto }
@@ -48,6 +49,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
   body { max-width: none; padding: 0; font-size: 10pt }
   nav { display: none }
   .grid { grid-template-columns: repeat(2, 1fr) }
+  .grid.tables { grid-template-columns: 1fr }
   .wide, pre { overflow: visible }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
   figure, tr, .finding, .tiles div { break-inside: avoid }

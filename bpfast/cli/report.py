@@ -188,8 +188,7 @@ def _weights(run: Run) -> str:
         _grid(drawn),
         lines([note] if left_out else []),
         f"<h3>After epoch {look.epoch + 1}</h3>",
-        numbers,
-        units,
+        _grid([numbers, units], "tables"),
     )
 
 
@@ -233,7 +232,7 @@ def _confusion(run: Run) -> str:
             )
         )
     scores = table(("class", "test rows", "recall", "precision"), rows)
-    return section("Confusion matrix", _grid(drawn), scores)
+    return section("Confusion matrix", _grid([*drawn, scores]))
 
 
 def _settings(run: Run) -> str:
@@ -256,12 +255,12 @@ def _settings(run: Run) -> str:
         "Settings that reproduce this run",
         _pre(run.command, "wrapped"),
         _grid(
-            table(heads, rows.items())
-            for heads, rows in (
-                (("setting", "value"), chosen),
-                (("file", "value"), files),
-                (("version", "value"), versions),
-            )
+            (
+                table(("setting", "value"), chosen.items()),
+                table(("file", "value"), files.items()),
+                table(("version", "value"), versions.items()),
+            ),
+            "tables",
         ),
     )
 
@@ -304,8 +303,8 @@ def _drawn(
     return figure(svg(ax, name.replace(" ", "-")), caption)
 
 
-def _grid(figures: Iterable[str]) -> str:
-    return f'<div class="grid">{"".join(figures)}</div>'
+def _grid(parts: Iterable[str], kind: str = "figures") -> str:
+    return f'<div class="grid {kind}">{"".join(parts)}</div>'
 
 
 def _pre(text: str, kind: str = "") -> str:
