@@ -45,7 +45,7 @@ _EXPORTS = {
     "LambdaCallback": "callbacks",
     "Progress": "callbacks",
     "TensorBoard": "callbacks",
-    "WeightMonitor": "callbacks",
+    "WeightMonitor": "weight_monitor",
     "DivergenceError": "errors",
     "ShapeError": "errors",
     "activations": "",
@@ -142,7 +142,6 @@ if TYPE_CHECKING:
         LambdaCallback,
         Progress,
         TensorBoard,
-        WeightMonitor,
     )
     from bpfast.config import isas, set_num_threads, show_config
     from bpfast.constraints import MaxNorm, NonNegative
@@ -153,6 +152,7 @@ if TYPE_CHECKING:
     from bpfast.network import Network
     from bpfast.optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, Rprop
     from bpfast.regularizers import L1, L2, ElasticNet
+    from bpfast.weight_monitor import WeightMonitor
 
 
 def __getattr__(name: str) -> Any:

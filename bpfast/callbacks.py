@@ -27,7 +27,6 @@ from bpfast._gradual import GradualUnfreezing
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 from bpfast._tensorboard import TensorBoard
-from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +42,6 @@ __all__ = [
     "LambdaCallback",
     "Progress",
     "TensorBoard",
-    "WeightMonitor",
     "check_callbacks",
     "check_monitors",
 ]

@@ -19,6 +19,12 @@ from bpfast import plot  # noqa: E402
 from bpfast._figures import svg  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def no_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests may have imported it, and it holds all figures."""
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
+
+
 @pytest.fixture(scope="module")
 def net() -> bp.Network:
     layers = [bp.Dense(20, "relu", name="hidden"), bp.Dense(3, name="out")]
