@@ -158,8 +158,8 @@ class WeightMonitor(Callback):
     the optimizer; about 1e-3 of the weights is usual (Bengio 2012, section 3.3). Both are NaN where
     a resumed fit had no step left.
 
-    Outputs are those of inference, with the weights at the end of the epoch, for a two
-    hundredth of the training rows, at least 32 and at most 256, evenly from the first to the last. A convolution
+    Outputs are those of inference, with the weights at the end of the epoch, for one in two hundred
+    training rows, at least 32 and at most 256, evenly from the first to the last. A convolution
     with a max pooling behind it shows what the pooling gives.
 
     A fit that is resumed with the same object goes on with its record; the state in a model file

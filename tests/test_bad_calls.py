@@ -435,7 +435,8 @@ NEVER = [object(), 1j, b"bytes", {1, 2}, NAN, -INF, 10**400, -(2**70), Fraction(
 CLASSES = [
     bp.Dense, bp.Dropout, bp.Standardize, bp.EarlyStopping, bp.Checkpoint, bp.Progress,
     bp.WeightMonitor, bp.LambdaCallback, bp.MaxNorm, bp.NonNegative, bp.L1, bp.L2,
-    bp.ElasticNet, schedules.Custom, bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
+    bp.ElasticNet, schedules.Custom,
+    bp.SGD, bp.Adam, bp.AdamW, bp.RMSprop, bp.Adagrad, bp.Rprop, bp.Lion,
     *schedules.TABLE.values(), *losses.TABLE.values(), *initializers.TABLE.values(),
 ]  # fmt: skip
 #: What the others need.
