@@ -82,7 +82,7 @@ void bpfast_summarize(bpfast_part *parts, size_t n_parts, size_t itemsize, size_
 
 /* ---- layers ---- */
 
-enum { GROUP_ROWS = 32, BLOCK_ROWS = 32 };
+enum { GROUP_ROWS = 32, BLOCK_ROWS = 32, COLUMNS = 4 };
 
 /* Of a unit: sum and sum of squares of its outputs, and the largest. */
 typedef struct {
@@ -101,25 +101,29 @@ struct bp_look {
     tally *tallies; /* [groups][layers] */
 };
 
-/* Rows of one panel. */
-static void add_block(const bpfast_outputs *layer, tally *count, unit *units, const double *block,
-                      size_t rows, size_t width, size_t nr)
+/* Four columns of a panel's rows; of the last ones only those that count. */
+static void add_columns(const bpfast_outputs *layer, tally *count, unit *units, const double *block,
+                        size_t rows, size_t width, size_t nr)
 {
-    double sum[BP_MOST_NR] = {0}, square[BP_MOST_NR] = {0}, most[BP_MOST_NR] = {0};
-    double lows[BP_MOST_NR] = {0}, highs[BP_MOST_NR] = {0};
+    double sum[COLUMNS] = {0}, square[COLUMNS] = {0}, most[COLUMNS] = {0};
+    double lows[COLUMNS] = {0}, highs[COLUMNS] = {0};
     for (size_t l = 0; l < width; ++l) {
         sum[l] = units[l].sum;
         square[l] = units[l].square;
         most[l] = units[l].most;
     }
     for (size_t r = 0; r < rows; ++r)
-        for (size_t l = 0; l < nr; ++l) {
+        for (size_t l = 0; l < COLUMNS; ++l) {
             const double v = block[r * nr + l];
             sum[l] += v;
             square[l] += v * v;
             most[l] = v > most[l] ? v : most[l];
-            lows[l] += v <= layer->low ? 1.0 : 0.0;
-            highs[l] += v >= layer->high ? 1.0 : 0.0;
+        }
+    const bool counts = !isnan(layer->low) || !isnan(layer->high);
+    for (size_t r = 0; counts && r < rows; ++r)
+        for (size_t l = 0; l < COLUMNS; ++l) {
+            lows[l] += block[r * nr + l] <= layer->low ? 1.0 : 0.0;
+            highs[l] += block[r * nr + l] >= layer->high ? 1.0 : 0.0;
         }
     for (size_t l = 0; l < width; ++l) {
         units[l] = (unit){sum[l], square[l], most[l]};
@@ -134,7 +138,8 @@ void bp_look_at(bp_look *look, const bp_plan *plan, const bp_pass *pass, const b
     const bp_kernels *k = pass->k;
     const size_t cols = step->node->to.channels, group = first / GROUP_ROWS;
     const size_t m = rows * bp_positions(bp_node_gives(step->node));
-    double block[BLOCK_ROWS * BP_MOST_NR];
+    double block[BLOCK_ROWS * BP_MOST_NR + COLUMNS] = {
+        0}; /* four are read where a panel has fewer */
     if (step->out != plan->at[step->node->index].y) return; /* a move before the layer's own step */
     for (size_t i = 0; i < look->n_layers; ++i) {
         if (look->layers[i].layer != step->node->index) continue;
@@ -142,9 +147,12 @@ void bp_look_at(bp_look *look, const bp_plan *plan, const bp_pass *pass, const b
         for (size_t j = 0; j < bp_panel_count(k, cols); ++j)
             for (size_t r = 0; r < m; r += BLOCK_ROWS) {
                 const size_t count = bp_min(BLOCK_ROWS, m - r);
+                const size_t width = bp_panel_width(k, cols, j);
                 k->widen(block, bp_panel(k, pass->m[step->out], j, r), count * k->nr);
-                add_block(&look->layers[i], &look->tallies[group * look->n_layers + i],
-                          units + j * k->nr, block, count, bp_panel_width(k, cols, j), k->nr);
+                for (size_t l = 0; l < width; l += COLUMNS)
+                    add_columns(&look->layers[i], &look->tallies[group * look->n_layers + i],
+                                units + j * k->nr + l, block + l, count, bp_min(COLUMNS, width - l),
+                                k->nr);
             }
     }
 }
