@@ -46,9 +46,9 @@ CAN_DIE: Final = frozenset(
 #: Core layers whose outputs are looked at.
 _KINDS: Final = ("dense", "conv", "activation")
 
-#: Rows that go through the layers at each look: a hundredth of all, a third of a percent of an
+#: Rows that go through the layers at each look: a two hundredth of all, a sixth of a percent of an
 #: epoch's arithmetic, within these bounds.
-_LEAST_ROWS, _MOST_ROWS, _SHARE = 32, 256, 100
+_LEAST_ROWS, _MOST_ROWS, _SHARE = 32, 256, 200
 
 #: More bins than anybody can see.
 _MOST_BINS: Final = 65536
@@ -158,7 +158,7 @@ class WeightMonitor(Callback):
     the optimizer; about 1e-3 of the weights is usual (Bengio 2012, section 3.3). Both are NaN where
     a resumed fit had no step left.
 
-    Outputs are those of inference, with the weights at the end of the epoch, for a hundredth of the
+    Outputs are those of inference, with the weights at the end of the epoch, for one in two hundred
     training rows, at least 32 and at most 256, evenly from the first to the last. A convolution
     with a max pooling behind it shows what the pooling gives.
 
@@ -295,10 +295,11 @@ class _View:
         tensors = {}
         for i, (name, count) in enumerate(self._counts.items()):
             w, g = taken.figures[2 * i], taken.figures[2 * i + 1]
+            mean, std, norm, low, high, change = w
             tensors[name] = tensor = TensorLook(
-                count, *w[:5], taken.histograms[2 * i], taken.edges[2 * i],
+                count, mean, std, norm, low, high, taken.histograms[2 * i], taken.edges[2 * i],
                 g[2], g[0], g[1], taken.histograms[2 * i + 1], taken.edges[2 * i + 1],
-                w[5] / w[2] if w[2] > 0 else math.nan,
+                change / norm if norm > 0 else math.nan,
             )  # fmt: skip
             if not taken.knows_step:
                 tensor.gradient_norm = tensor.gradient_mean = tensor.gradient_std = math.nan

@@ -278,10 +278,10 @@ bool bpfast_activate(const char *activation, void *values, size_t rows, size_t c
 typedef struct {
     const void *x, *before; /* in: [n], n > 0; before [n] or NULL */
     size_t n;
-    int64_t
-        *counts;   /* [bins] of x within edges [bins + 1], evenly from min to max, half a unit to */
-    double *edges; /* both sides where these are equal; the last bin is closed. Where x is not
-                      * finite, edges are NaN and counts 0 */
+    /* counts [bins] of x within edges [bins + 1], evenly from min to max, half a unit to both sides where
+     * these are equal; the last bin is closed. Where x is not finite edges are NaN and counts 0. */
+    int64_t *counts;
+    double *edges;
     double mean, std, norm, min, max; /* std: population; norm: root of the sum of squares */
     double change;                    /* norm of x - before; 0 without */
 } bpfast_part;

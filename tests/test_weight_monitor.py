@@ -79,6 +79,17 @@ def test_summaries_are_those_of_numpy(dtype: str, n: int, kind: str) -> None:
     assert math.isclose(figures[0][5], change, rel_tol=1e-12)
 
 
+@pytest.mark.parametrize("value", [1e30, -3e38, 1e-44, 1e300, -1.7e308])
+def test_summaries_of_very_large_and_small_numbers(value: float) -> None:
+    dtype = "f4" if abs(value) < 1e39 else "f8"
+    for n in (1, 5, 3000):
+        for bins in (1, 7, 64):
+            _, counts, edges = _core.summaries([(np.full(n, value, dtype), None)], [n], bins)
+            known = abs(value) < 1e308
+            assert counts.sum() == (n if known else 0)
+            assert (np.diff(edges) > 0).all() == known
+
+
 def test_summaries_of_what_is_not_finite() -> None:
     for bad in (math.nan, math.inf):
         figures, counts, edges = _core.summaries([(np.array([1.0, bad, 2.0]), None)], [3], 4)

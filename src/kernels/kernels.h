@@ -269,10 +269,10 @@ typedef struct bp_kernels {
     double (*deviations)(const void *x, double mean, size_t n); /* sum of (x - mean)^2, likewise */
     bool (*all_finite)(const void *x, size_t n);
     void (*extremes)(const void *x, size_t n, double *low, double *high); /* finite x; n > 0 */
-    /* bin = (x - low) scale in double, rounded down, for x >= low; whether any lies within `margin` of a
-     * whole number. */
+    /* bin = (x - low) scale in double, rounded down, at most bins - 1, for x >= low; whether any is within
+     * `margin` of an edge between two bins. */
     bool (*find_bins)(int32_t *bin, const void *x, double low, double scale, double margin,
-                      size_t n);
+                      size_t bins, size_t n);
     void (*col_sums)(void *out, const void *a, size_t m);    /* out[NR] of a[m][NR] */
     void (*col_squares)(void *out, const void *a, size_t m); /* out[NR] += squares */
     void (*col_limit)(void *a, const void *squares, double limit,

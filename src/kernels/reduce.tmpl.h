@@ -89,16 +89,18 @@ static void extremes(const void *x_, size_t n, double *low, double *high)
 }
 
 static bool find_bins(int32_t *bin, const void *x_, double low, double scale, double margin,
-                      size_t n)
+                      size_t bins, size_t n)
 {
     const real *x = x_;
+    const int32_t most = (int32_t)bins - 1;
+    const double last = (double)bins - 0.5; /* beyond it, and below 0.5, no other bin is near */
     int near = 0;
     for (size_t i = 0; i < n; ++i) {
         const double at = ((double)x[i] - low) * scale;
         const int32_t below = (int32_t)at;
         const double over = at - (double)below;
-        bin[i] = below;
-        near |= (over < margin) | (over > 1 - margin);
+        bin[i] = below < most ? below : most;
+        near |= ((over < margin) | (over > 1 - margin)) & (at > 0.5) & (at < last);
     }
     return near != 0;
 }

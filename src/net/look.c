@@ -118,8 +118,12 @@ static void add_block(const bpfast_outputs *layer, tally *count, unit *units, co
             sum[l] += v;
             square[l] += v * v;
             most[l] = v > most[l] ? v : most[l];
-            lows[l] += v <= layer->low ? 1.0 : 0.0;
-            highs[l] += v >= layer->high ? 1.0 : 0.0;
+        }
+    const bool counts = layer->low == layer->low || layer->high == layer->high; /* not both NaN */
+    for (size_t r = 0; counts && r < rows; ++r)
+        for (size_t l = 0; l < nr; ++l) {
+            lows[l] += block[r * nr + l] <= layer->low ? 1.0 : 0.0;
+            highs[l] += block[r * nr + l] >= layer->high ? 1.0 : 0.0;
         }
     for (size_t l = 0; l < width; ++l) {
         units[l] = (unit){sum[l], square[l], most[l]};

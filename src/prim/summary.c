@@ -63,7 +63,7 @@ static void settle_bins(const bp_kernels *k, int32_t *bin, const double *edges, 
     double wide[BLOCK];
     k->widen(wide, x, n);
     for (size_t i = 0; i < n; ++i) {
-        size_t b = bp_min((size_t)bin[i], bins - 1);
+        size_t b = (size_t)bin[i];
         if (wide[i] < edges[b])
             --b;
         else if (b + 1 < bins && wide[i] >= edges[b + 1])
@@ -83,7 +83,7 @@ void bp_histogram(const bp_kernels *k, int64_t *counts, const double *edges, siz
     for (size_t start = 0; start < n; start += BLOCK) {
         const size_t count = bp_min(BLOCK, n - start);
         const void *at = bp_cat(x, start, k->size);
-        if (k->find_bins(bin, at, low, scale, margin, count))
+        if (k->find_bins(bin, at, low, scale, margin, bins, count))
             settle_bins(k, bin, edges, bins, at, count);
         for (size_t i = 0; i < count; ++i) ++counts[bin[i]];
     }

@@ -58,11 +58,11 @@ static void bins_case(const subject *s, size_t n, size_t slack)
         s->k->extremes(x, n, &low, &high);
         verdict(low == least && high == most, "extremes are wrong");
     }
-    const bool found = s->k->find_bins(bin, x, -3, 8, 1e-6, n);
+    const bool found = s->k->find_bins(bin, x, -3, 8, 1e-6, 64, n);
     for (size_t i = 0; i < n; ++i) {
         const double at = ((double)x[i] + 3) * 8;
-        right = right && bin[i] == (int32_t)floor(at);
-        near = near || at - floor(at) < 1e-6 || at - floor(at) > 1 - 1e-6;
+        right = right && bin[i] == (int32_t)fmin(floor(at), 63);
+        near = near || (fabs(at - round(at)) < 1e-6 && round(at) > 0 && round(at) < 64);
     }
     verdict(right, "find_bins is wrong");
     verdict(found == near, "find_bins is wrong about edges");

@@ -284,7 +284,7 @@ static void sums(const bp_kernels *k)
         if (n > 0) k->extremes(a, n * n, &low, &high);
         digest(low);
         digest(high);
-        digest(k->find_bins(bin, a, -3, 8, 1e-6, n * n));
+        digest(k->find_bins(bin, a, -3, 8, 1e-6, 64, n * n));
         for (size_t i = 0; i < n * n; ++i) digest(bin[i]);
     }
     NAMED("col_sums, col_squares, col_limit", "") FOR_KINDS(what) FOR_SIZES(m)
