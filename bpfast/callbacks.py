@@ -26,10 +26,11 @@ from bpfast._check import (
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 from bpfast._tensorboard import TensorBoard
-from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bpfast.weight_monitor import WeightMonitor
 
 __all__ = [
     "EMA",
@@ -255,3 +256,12 @@ def check_callbacks(value: object, argument: str = "callbacks") -> tuple[Callbac
 def _stopper(function: Callable[..., object]) -> Callable[..., bool]:
     """Return the function, its result as a bool."""
     return lambda *arguments: bool(function(*arguments))
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs NumPy when it is first used."""
+    if name != "WeightMonitor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bpfast.weight_monitor import WeightMonitor
+
+    return WeightMonitor
