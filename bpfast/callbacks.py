@@ -31,6 +31,8 @@ from bpfast._tensorboard import TensorBoard
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bpfast.weight_monitor import WeightMonitor
+
 __all__ = [
     "EMA",
     "SWA",
@@ -255,3 +257,12 @@ def check_callbacks(value: object, argument: str = "callbacks") -> tuple[Callbac
 def _stopper(function: Callable[..., object]) -> Callable[..., bool]:
     """Return the function, its result as a bool."""
     return lambda *arguments: bool(function(*arguments))
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs NumPy when it is first used."""
+    if name != "WeightMonitor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bpfast.weight_monitor import WeightMonitor
+
+    return WeightMonitor
