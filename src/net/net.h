@@ -46,6 +46,7 @@ typedef struct {
     double wait;               /* seconds before the next trial, */
     size_t wait_steps;         /* and steps */
     bool down;                 /* it tries fewer threads */
+    bool cold;                 /* nothing has run since the tuner or its run began */
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);
 double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */

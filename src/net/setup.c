@@ -152,6 +152,7 @@ static void choose_threads(bpfast_run *run, size_t batch, double steps)
     /* a settled run's tuner has most 1, whatever its team */
     if (run->net->tuned_batch == batch && last->most == most && most > 1 && !settled)
         run->tuner = *last;
+    run->tuner.cold = true;
 }
 
 static bpfast_status open_run(bpfast_run *run, bpfast_message *message)

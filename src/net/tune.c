@@ -10,8 +10,10 @@
  *      50 ms and 200 steps     0.5 ms    1 ms    doubled after a lost trial, at most 2 s
  *
  * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
- * are shorter by BP_MARGIN; what threads need to wake up does not count. A run that begins with a team
- * tries half of it after 2 ms: where others want the CPUs, a team's step takes a hundred times as long.
+ * are shorter by BP_MARGIN; what threads need to wake up does not count, nor do the first steps of a
+ * run, which find no cache warm. A run that begins with a team tries half of it after 2 ms: where others
+ * want the CPUs, a team's step takes a hundred times as long. So short a trial may err: what has won is
+ * tried against again as soon.
  */
 #include "run.h"
 
@@ -55,19 +57,20 @@ static void judge(bp_tuner *t)
 {
     if (t->seconds / (double)t->steps < BP_MARGIN * t->best_step) {
         t->best = t->now;
-        t->wait = BP_FIRST_WAIT;
+        t->wait = BP_EARLY_WAIT;
+        t->wait_steps = BP_EARLY_STEPS;
     } else {
         t->down = !t->down;
         t->wait = fmin(fmax(2 * t->wait, BP_FIRST_WAIT), BP_LONGEST_WAIT);
+        t->wait_steps = BP_STEPS_BETWEEN;
     }
-    t->wait_steps = BP_STEPS_BETWEEN;
     enter(t, BP_TUNE_BEST, t->best);
 }
 
 double bp_tune_seconds(const bp_tuner *t)
 {
     if (t->most == 1) return INFINITY;
-    if (t->phase != BP_TUNE_BEST) return BP_TRIAL;
+    if (t->phase != BP_TUNE_BEST || t->cold) return BP_TRIAL;
     /* Long steps pass the wait before they are enough: not a region for each. */
     const size_t missing = t->wait_steps - bp_min(t->steps, t->wait_steps);
     const double step = t->steps > 0 ? t->seconds / (double)t->steps : 0;
@@ -78,6 +81,10 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
 {
     if (team != t->now) {
         enter(t, BP_TUNE_BEST, t->best);
+        return;
+    }
+    if (t->cold) {
+        t->cold = false;
         return;
     }
     t->steps += steps;
