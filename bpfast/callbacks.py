@@ -31,7 +31,6 @@ from bpfast._tensorboard import TensorBoard
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bpfast.weight_monitor import WeightMonitor
 
 __all__ = [
     "EMA",
