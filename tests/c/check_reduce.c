@@ -45,27 +45,29 @@ static void bins_case(const subject *s, size_t n, size_t slack)
 {
     real *x = reals(X_ROOM, n, slack);
     int32_t bin[LONG_SUM];
-    double low, high, least = HUGE_VAL, most = -HUGE_VAL;
-    bool right = true, near = false;
+    double low, high;
+    real least = (real)HUGE_VAL, most = -(real)HUGE_VAL;
+    size_t wrong = 0, near = 0;
     fill_tame(x, n, -3, 5);
     if (n > 2) x[n / 2] = 1; /* on an edge */
     for (size_t i = 0; i < n; ++i) {
-        least = fmin(least, (double)x[i]);
-        most = fmax(most, (double)x[i]);
+        if (x[i] < least) least = x[i];
+        if (x[i] > most) most = x[i];
     }
     BEGIN(n, slack);
     if (n > 0) {
         s->k->extremes(x, n, &low, &high);
-        verdict(low == least && high == most, "extremes are wrong");
+        verdict(low == (double)least && high == (double)most, "extremes are wrong");
     }
     const bool found = s->k->find_bins(bin, x, -3, 8, 1e-6, 64, n);
     for (size_t i = 0; i < n; ++i) {
         const double at = ((double)x[i] + 3) * 8;
-        right = right && bin[i] == (int32_t)fmin(floor(at), 63);
-        near = near || (fabs(at - round(at)) < 1e-6 && round(at) > 0 && round(at) < 64);
+        const double edge = round(at);
+        wrong += bin[i] != (int32_t)fmin(floor(at), 63) ? 1 : 0;
+        near += fabs(at - edge) < 1e-6 && edge > 0 && edge < 64 ? 1 : 0;
     }
-    verdict(right, "find_bins is wrong");
-    verdict(found == near, "find_bins is wrong about edges");
+    verdict(wrong == 0, "find_bins is wrong");
+    verdict(found == (near > 0), "find_bins is wrong about edges");
     rooms_intact();
 }
 
