@@ -27,7 +27,7 @@ TRAINS = [
         name,
         workload,
         marks=[pytest.mark.slow] * (name == "torch-compiled")
-        + [pytest.mark.long] * ((name, workload) == ("torch-compiled", "T6bn")),
+        + [pytest.mark.long] * (name == "torch-compiled" and workload not in ("T1", "T2")),
     )
     for name in peers.ALL
     for workload in (BRANCHES if name.startswith(("jax", "torch-")) else workloads.TRAINING)
