@@ -16,7 +16,7 @@ from bpfast.errors import ShapeError
 if TYPE_CHECKING:
     from bpfast.network import Network
 
-#: BP_STREAMSHUFFLE of src/prim/prim.h: the same order as the core's own loop.
+#: BP_STREAM_SHUFFLE of src/prim/prim.h: the same order as the core's own loop.
 SHUFFLE = 1
 
 

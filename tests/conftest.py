@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,24 @@ def native_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("native_programs")
     return c_programs.build(folder, c_programs.native(), ["kernel_check", "kernel_digest"])
+
+
+@pytest.fixture
+def exact_threads() -> Iterator[None]:
+    """Teams as large as asked for, however small the work and the machine."""
+    from bpfast import config
+
+    config.exact_threads = True
+    yield
+    config.exact_threads = False
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch's pool is slower than one thread on arrays as small as those of tests."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,19 +8,13 @@ from cases import sha256
 from reference import network as reference
 
 import bpfast as bp
-from bpfast import _core, config, schedules
+from bpfast import _core, schedules
+
+pytestmark = pytest.mark.usefixtures("exact_threads")
 
 RNG = np.random.default_rng(5)
 X, Y, LABELS = RNG.normal(size=(90, 9)), RNG.normal(size=(90, 3)), RNG.integers(3, size=90)
 WEIGHTS = RNG.uniform(0, 2, size=90) * (RNG.random(90) < 0.7)
-
-
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
 
 
 def layers(use_bias: bool = True) -> list[bp.Layer]:

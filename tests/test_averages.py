@@ -7,15 +7,8 @@ import pytest
 from cases import sha256
 
 import bpfast as bp
-from bpfast import config
 
-
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
+pytestmark = pytest.mark.usefixtures("exact_threads")
 
 
 def shared() -> list[bp.Layer]:

@@ -15,19 +15,11 @@ import bpfast as bp
 from bpfast.convert import from_torch
 
 torch = require("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 nn = torch.nn
 
 #: Of the largest output, in float64: sums of at most some hundred products in another order.
 TOLERANCE = 1e-12
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """PyTorch's pool is slower than one thread on arrays this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(module, seed: int = 0):

@@ -11,17 +11,12 @@ from cases import OPTIMIZERS, double_net, same_bits, sha256
 from layer_cases import CASES
 
 import bpfast as bp
-from bpfast import _core, config
+from bpfast import _core
 
-pytestmark = pytest.mark.filterwarnings("ignore:Rprop needs full batches")
-
-
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
+pytestmark = [
+    pytest.mark.usefixtures("exact_threads"),
+    pytest.mark.filterwarnings("ignore:Rprop needs full batches"),
+]
 
 
 RNG = np.random.default_rng(3)

@@ -12,17 +12,10 @@ import pytest
 from cases import same_bits
 
 import bpfast as bp
-from bpfast import config
+
+pytestmark = pytest.mark.usefixtures("exact_threads")
 
 THREADS = [1, 2, 3, 4]
-
-
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for, also more than there are CPUs."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
 
 
 @pytest.fixture

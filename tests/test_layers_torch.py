@@ -17,21 +17,13 @@ from reference.layers import outside
 import bpfast as bp
 
 torch = require("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 F = torch.nn.functional
 nn = torch.nn
 
 #: Of the largest element. Sums of at most a few hundred products, eps 2e-16 each, in another order.
 TOLERANCE = 1e-12
 ROWS = (1, 2, 7, 8, 9, 33)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """PyTorch's pool is slower than one thread on arrays this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def theirs(x: np.ndarray) -> torch.Tensor:

@@ -20,14 +20,6 @@ from bpfast._core import ACTIVATIONS
 THREADS = [1, 2, 3, 4]
 
 
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for, also more than there are CPUs."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
-
-
 @pytest.fixture
 def isa(monkeypatch):
     """A function that chooses the instruction set of networks made afterwards."""
@@ -211,7 +203,10 @@ RULES = [*OPTIMIZERS, bp.Adam(0.02, clip_norm=0.1), bp.SGD(0.05, clip_value=0.01
 WAYS = [(layers, OPTIMIZERS[3]) for layers in SMALL_LAYERS] + [("plain", rule) for rule in RULES]
 WAYS += [(layers, RULES[-2]) for layers in ("drop_connect", "max_norm", "penalties")]
 ways = pytest.mark.parametrize(("layers", "optimizer"), WAYS, ids=lambda v: str(v))
-pytestmark = pytest.mark.filterwarnings("ignore:Rprop needs full batches")
+pytestmark = [
+    pytest.mark.usefixtures("exact_threads"),
+    pytest.mark.filterwarnings("ignore:Rprop needs full batches"),
+]
 
 
 @ways

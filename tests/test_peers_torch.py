@@ -18,18 +18,10 @@ import bpfast as bp
 from bpfast import losses
 
 torch = require("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 F = torch.nn.functional
 
 EPS = np.finfo(np.float64).eps
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """PyTorch's pool is slower than one thread on arrays this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---- optimizers -----------------------------------------------------------------------------

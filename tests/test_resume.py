@@ -9,17 +9,12 @@ import pytest
 from cases import OPTIMIZERS, sha256
 
 import bpfast as bp
-from bpfast import config, schedules
+from bpfast import schedules
 
-pytestmark = pytest.mark.filterwarnings("ignore:Rprop needs full batches")
-
-
-@pytest.fixture(autouse=True)
-def exact_threads():
-    """Run as many threads as a test asks for."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
+pytestmark = [
+    pytest.mark.usefixtures("exact_threads"),
+    pytest.mark.filterwarnings("ignore:Rprop needs full batches"),
+]
 
 
 LAYERS = {

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from cases import everything
 
 import bpfast as bp
-from bpfast import _core, activations, config
+from bpfast import _core, activations
 from bpfast.weight_monitor import CAN_DIE, SATURATED, Look
 
 D = bp.Dense
@@ -22,14 +22,6 @@ RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(150, 6)), RNG.normal(size=(150, 3))
 LABELS = RNG.integers(3, size=150)
 IMAGES = RNG.normal(size=(70, 6, 5, 2))
-
-
-@pytest.fixture
-def exact_threads() -> Iterator[None]:
-    """Teams as large as asked for, however small the work and the machine."""
-    config.exact_threads = True
-    yield
-    config.exact_threads = False
 
 
 def monitored(net: bp.Network, **options: Any) -> bp.WeightMonitor:
