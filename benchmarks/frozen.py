@@ -13,23 +13,20 @@ Writes benchmarks/results/frozen.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import sys
-import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pairs
 
 import bpfast as bp
-from bpfast.bench import data, machine
+from bpfast.bench import data
 from bpfast.bench.peers import ours
 from bpfast.bench.workloads import TRAINING, Workload
 from bpfast.cli.main import COUNT
 
-RESULTS = Path(__file__).resolve().parent / "results" / "frozen.json"
 NAMES = ("T4", "T6")
 MARK = 0.75
 ROUNDS = 15
@@ -44,7 +41,7 @@ def networks(workload: Workload) -> tuple[bp.Network, bp.Network]:
 
 
 def row(workload: Workload, rounds: int) -> dict[str, Any]:
-    """Time both in turn; the first round is not kept."""
+    """Time both in turn."""
     X, y = data.rows(workload)
     nets = networks(workload)
     options: dict[str, Any] = {
@@ -53,14 +50,10 @@ def row(workload: Workload, rounds: int) -> dict[str, Any]:
         "batch_size": workload.batch,
         "epochs": 1,
     }
-    samples: list[list[float]] = [[], []]
-    for turn in range(rounds + 1):
-        for i in (0, 1) if turn % 2 else (1, 0):
-            start = time.perf_counter()
-            nets[i].fit(X, y, **options)
-            if turn:
-                samples[i].append((time.perf_counter() - start) / workload.steps)
-    full, frozen = samples
+    full, frozen = (
+        [seconds / workload.steps for seconds in samples]
+        for samples in pairs.in_turn([partial(net.fit, X, y, **options) for net in nets], rounds)
+    )
     return {
         "name": workload.name,
         "network": str(workload),
@@ -76,8 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=COUNT, default=ROUNDS, help=f"default {ROUNDS}")
     rounds = parser.parse_args().rounds
-    here = machine.describe()
-    os.sched_setaffinity(0, machine.cores()[:1])
+    here = pairs.one_cpu()
     rows = []
     for name in NAMES:
         found = row(TRAINING[name], rounds)
@@ -88,15 +80,7 @@ def main() -> int:
             f"ratio {found['ratio']:.3f}",
             flush=True,
         )
-    record = {
-        "command": "python benchmarks/frozen.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": here,
-        "rounds": rounds,
-        "rows": rows,
-    }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"wrote {RESULTS}")
+    pairs.write("frozen", here, rounds, rows)
     return 0 if all(found["ratio"] <= MARK for found in rows) else 1
 
 

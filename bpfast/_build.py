@@ -33,6 +33,13 @@ def named(
     return views
 
 
+def measure_inputs(net: Network, x: NDArray[Any]) -> None:
+    """Let Standardize layers take their statistics from these rows, unless they have some."""
+    if net._plan.standardizes and not net._measured:
+        net._core.standardize(x)
+        net._measured = True
+
+
 def draw_weights(net: Network, skip: Collection[str] = ()) -> None:
     """Fill the parameters as the layers' initializers say, from the network's seed.
 

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from bpfast import _core
 from bpfast._check import bad_type, check_real
 from bpfast._data import Rows, as_array
+from bpfast._streams import SHUFFLE
 from bpfast.errors import ShapeError
 
 if TYPE_CHECKING:
     from bpfast.network import Network
-
-#: BP_STREAM_SHUFFLE of src/prim/prim.h: the same order as the core's own loop.
-SHUFFLE = 1
 
 
 def call_loss(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bpfast import _core
 from bpfast._check import bad_type, bad_value, check_non_negative
+from bpfast._streams import USER
 from bpfast.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -309,16 +310,12 @@ def _class_weights(
     return table[labels]
 
 
-#: BP_STREAM_USER of src/prim/prim.h.
-_SPLIT_STREAM = 2
-
-
 def held_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
     """Return the rows to train on and a share to validate on, stratified for class labels.
 
     The choice depends on the seed alone, so that a resumed fit holds out the same rows.
     """
-    order = _core.permutation(len(rows), seed, _SPLIT_STREAM)
+    order = _core.permutation(len(rows), seed, USER)
     if rows.labels is not None:  # class by class, each in the drawn order
         order = order[np.argsort(rows.labels[order], kind="stable")]
         groups = np.split(order, np.flatnonzero(np.diff(rows.labels[order])) + 1)

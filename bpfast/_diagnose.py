@@ -13,6 +13,7 @@ from bpfast import _core
 from bpfast._check import bad_type, bad_value, check_count
 from bpfast._data import Rows, as_rows, check_finite
 from bpfast._diagnosis import Diagnosis, Finding
+from bpfast._streams import USER
 
 if TYPE_CHECKING:
     from bpfast._graph import CoreLayer
@@ -190,7 +191,7 @@ def _drawn(rows: Rows, most: int, seed: int) -> Rows:
     """Return at most so many rows."""
     if len(rows) <= most:
         return rows
-    return rows.take(np.sort(_core.permutation(len(rows), seed, 2)[:most]))
+    return rows.take(np.sort(_core.permutation(len(rows), seed, USER)[:most]))
 
 
 def _validation(net: Network, given: object, loss: Loss | None, most: int) -> Rows | None:

@@ -13,6 +13,7 @@ from bpfast import _core
 from bpfast._check import listed
 from bpfast._data import Rows
 from bpfast._diagnosis import Finding
+from bpfast._streams import USER
 from bpfast.losses import Loss
 
 #: Inputs should be of order 1 (LeCun, Bottou, Orr & Müller 1998, Efficient BackProp, section 4.3);
@@ -31,9 +32,6 @@ _EVIDENCE: Final = 10
 #: (Fernández et al. 2008; the KEEL collection), and the rows that the largest one must have.
 _IMBALANCE: Final = 9.0
 _LEAST_CLASS: Final = 10
-
-#: The stream of random numbers of the projection; see src/prim/prim.h.
-_USER_STREAM: Final = 2
 
 
 def look_at_inputs(x: NDArray[Any], names: Sequence[str] | None, scaled: bool) -> Iterator[Finding]:
@@ -99,7 +97,7 @@ def _copies(x: NDArray[np.float64], varies: NDArray[np.bool_]) -> list[tuple[int
         return []
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     direction = np.empty(len(x))
-    _core.fill(direction, "normal", 0.0, 1.0, 0, _USER_STREAM)
+    _core.fill(direction, "normal", 0.0, 1.0, 0, USER)
     order = np.argsort(direction @ z, kind="stable")
     pairs = [
         (int(min(index[a], index[b])), int(max(index[a], index[b])))

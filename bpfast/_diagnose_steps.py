@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core
+from bpfast._build import measure_inputs
 from bpfast._data import Rows
 from bpfast._diagnosis import Finding
+from bpfast._streams import USER
 from bpfast.losses import Loss
 
 if TYPE_CHECKING:
@@ -76,13 +78,11 @@ def constant_loss(rows: Rows, outputs: int, loss: Any, objective: _core.Objectiv
 def try_steps(net: Network, rows: Rows, loss: Any, optimizer: Optimizer, batch: int) -> Trial:
     """Train a copy; the number of steps follows from the size of the network alone."""
     copy = net.clone()
-    if copy._plan.standardizes and not copy._measured:
-        copy._core.standardize(rows.x)
-        copy._measured = True
+    measure_inputs(copy, rows.x)
     batch = min(batch, len(rows))
     work = 3.0 * max(1, copy._plan.products()) * batch
     steps = int(min(max(_WORK / work, _LEAST_STEPS), _MOST_STEPS))
-    order = _core.permutation(len(rows), net.seed, 2, 1)
+    order = _core.permutation(len(rows), net.seed, USER, 1)
     sizes = [array.size for array in copy.params.values()]
     kernels = [name.endswith(".kernel") for name in copy.params]
     per_epoch = len(rows) // batch
@@ -145,12 +145,12 @@ def look_at_rate(
             return [_too_high(seen)], steps
     if ratio < _SHORT_STEP and trial.last > max(_UNCHANGED * trial.first, floor):
         seen += f"loss {trial.first:.3g} before and {trial.last:.3g} after {steps} steps"
-        advice = "multiply it by 10 to 100, or search with a learning-rate test"
+        advice = "multiply it by 10 to 100, or search with net.find_lr"
         return [Finding("learning rate too low", "training", seen, advice, "error")], steps
     return [], steps
 
 
 def _too_high(evidence: str) -> Finding:
     """Return the finding."""
-    advice = "divide it by 10, or search with a learning-rate test; or clip_norm=1.0"
+    advice = "divide it by 10, or search with net.find_lr; or clip_norm=1.0"
     return Finding("learning rate too high", "training", evidence, advice, "error")

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core, losses
-from bpfast._callable_run import SHUFFLE
+from bpfast._build import measure_inputs
 from bpfast._check import bad_value, check_count, check_positive
 from bpfast._data import as_rows
+from bpfast._streams import SHUFFLE
 
 if TYPE_CHECKING:
     from bpfast._data import Rows
@@ -114,9 +115,7 @@ def find_lr(
     given = known if isinstance(known, losses.Loss) else None
     rows = as_rows(X, y, net.input_shape, net.outputs, given, net.dtype.itemsize)
     copy = net.clone()
-    if copy._plan.standardizes and not copy._measured:
-        copy._core.standardize(rows.x)
-        copy._measured = True
+    measure_inputs(copy, rows.x)
     copy.reset_optimizer()
     rates = np.geomspace(first, last, count)
     raw = _train(copy, rows, known, chosen, size, rates)

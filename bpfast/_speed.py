@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core, losses, optimizers
+from bpfast._build import measure_inputs
 from bpfast._check import bad_type, check_count
 from bpfast._data import as_rows
 from bpfast._score import Scorer
@@ -218,8 +219,7 @@ def _measure(net: Network, batch_size: int, loss: losses.Loss, rule: Optimizer) 
     by_inputs = MOST_INPUTS // (batch_size * net.inputs)
     batches = max(1, min(MOST_BATCHES, by_inputs, int(EPOCH_SECONDS / guess)))
     rows = _made_up(net, batches * batch_size, loss)
-    if net._plan.standardizes and not net._measured:
-        net._core.standardize(rows.x)
+    measure_inputs(net, rows.x)
     threads, exact = net._threads()
     run = _core.Run(
         net._core,

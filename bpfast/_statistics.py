@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfast import _core
-from bpfast._callable_run import SHUFFLE
+from bpfast._streams import SHUFFLE
 
 if TYPE_CHECKING:
     from bpfast.network import Network

@@ -27,6 +27,7 @@ from bpfast._gradual import GradualUnfreezing
 from bpfast._monitor import Monitor, check_monitors
 from bpfast._progress import History, Progress
 from bpfast._tensorboard import TensorBoard
+from bpfast.weight_monitor import WeightMonitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,7 @@ __all__ = [
     "LambdaCallback",
     "Progress",
     "TensorBoard",
+    "WeightMonitor",
     "check_callbacks",
     "check_monitors",
 ]
@@ -256,12 +258,3 @@ def check_callbacks(value: object, argument: str = "callbacks") -> tuple[Callbac
 def _stopper(function: Callable[..., object]) -> Callable[..., bool]:
     """Return the function, its result as a bool."""
     return lambda *arguments: bool(function(*arguments))
-
-
-def __getattr__(name: str) -> Any:
-    """Import what needs NumPy when it is first used."""
-    if name != "WeightMonitor":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bpfast.weight_monitor import WeightMonitor
-
-    return WeightMonitor

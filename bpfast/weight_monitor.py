@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bpfast import _core
 from bpfast._callback import Callback, Logs
 from bpfast._check import bad_value, check_count, check_int
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bpfast._fit import Fit
     from bpfast._plan import Plan
     from bpfast.network import Network
@@ -286,6 +285,8 @@ class _View:
         self, net: Network, x: NDArray[Any], epoch: int, bins: int, before: NDArray[Any] | None
     ) -> _Taken:
         """Take the figures; `before`: what the last step met, where that left its gradient."""
+        from bpfast import _core
+
         arrays = [(net.parameters, before), (net.gradients, None)]
         summaries = _core.summaries(arrays, self._sizes, bins, *self._threads)
         outputs = _core.outputs(net._core, x, self._wanted, *self._threads)
@@ -293,6 +294,8 @@ class _View:
 
     def look(self, taken: _Taken) -> Look:
         """Give the figures their names."""
+        import numpy as np
+
         tensors = {}
         for i, (name, count) in enumerate(self._counts.items()):
             w, g = taken.figures[2 * i], taken.figures[2 * i + 1]
@@ -350,7 +353,7 @@ def _plain(record: TensorLook | LayerLook) -> dict[str, Any]:
 
 def _json(value: Any) -> Any:
     """Return a value in JSON types."""
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # an array
         return [_json(element) for element in value.tolist()]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
