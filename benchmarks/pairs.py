@@ -34,13 +34,12 @@ def in_turn(tasks: Sequence[Callable[[], object]], rounds: int) -> list[list[flo
     return samples
 
 
-def write(name: str, here: dict[str, Any], rounds: int, rows: list[dict[str, Any]]) -> None:
+def write(name: str, here: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Record the rows of benchmarks/NAME.py in results/NAME.json."""
     record = {
         "command": f"python benchmarks/{name}.py",
         "date": time.strftime("%Y-%m-%d"),
         "machine": here,
-        "rounds": rounds,
         "rows": rows,
     }
     path = RESULTS / f"{name}.json"
