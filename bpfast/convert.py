@@ -1,6 +1,6 @@
-"""Networks of other libraries as ours: PyTorch's Sequential, scikit-learn's multilayer perceptrons.
+"""Networks of other libraries as ours: PyTorch's Sequential, scikit-learn's perceptrons, ONNX models.
 
-Neither library is imported: the object that is given brings its own.
+Neither PyTorch nor scikit-learn is imported: the object that is given brings its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from bpfast import layers as ours
 from bpfast._check import bad_type, show
 from bpfast._foreign import is_mlp, is_module, mlp_weights, to_array
+from bpfast._onnx.read import from_onnx
 from bpfast._transfer import output_order
 from bpfast.errors import ShapeError
 from bpfast.layers.shapes import Shape, check_shape
@@ -22,7 +23,7 @@ from bpfast.network import Network
 if TYPE_CHECKING:
     from bpfast.layers.base import Layer
 
-__all__ = ["from_sklearn", "from_torch"]
+__all__ = ["from_onnx", "from_sklearn", "from_torch"]
 
 
 def from_torch(

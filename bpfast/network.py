@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _diagnose, _find_lr, _inference, _reuse, config, losses
+from bpfast import _core, _describe, _diagnose, _export, _find_lr, _inference, _reuse, config, losses
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
@@ -452,6 +452,8 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
+    to_onnx = _export.to_onnx
+    to_torch = _export.to_torch
     load_weights = _reuse.load_weights
     freeze = _reuse.freeze
     unfreeze = _reuse.unfreeze
