@@ -89,7 +89,9 @@ class Chains:
                 key = repr((self._sign(way), self._sign(shortcut)))
                 if key not in self._residuals:
                     made = self._residuals[key] = ours.Residual(way)
-                    held = next(arrays for each, arrays in self._nodes.arrays if each is shortcut[0])
+                    held = next(
+                        arrays for each, arrays in self._nodes.arrays if each is shortcut[0]
+                    )
                     self._nodes.hold(made, {"projection.kernel": held["kernel"]})
                     self._held[id(made)] = key
                 return self._residuals[key]

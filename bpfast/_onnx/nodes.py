@@ -240,9 +240,7 @@ def _scaled(nodes: Nodes, node: Node, source: Step, constant: Array) -> Step:
     layer = ours.Standardize()
     scaling = np.broadcast_to(mean, source.shape), np.broadcast_to(scale, source.shape)
     nodes.hold(layer, dict(zip(("mean", "scale"), scaling, strict=True)))
-    return Step(
-        source.shape, source.layout, (nodes.source,), (layer,), node=node, scaling=scaling
-    )
+    return Step(source.shape, source.layout, (nodes.source,), (layer,), node=node, scaling=scaling)
 
 
 def nothing(nodes: Nodes, node: Node) -> Step:

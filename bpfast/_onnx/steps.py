@@ -84,9 +84,7 @@ class Step:
     def again(self, node: Node, layout: str | None = None) -> Step:
         """Return the same values as another tensor, images perhaps in the other layout."""
         layout = self.layout if layout is None else layout
-        return Step(
-            self.shape, layout, (self,), node=node, order=self.order, scaling=self.scaling
-        )
+        return Step(self.shape, layout, (self,), node=node, order=self.order, scaling=self.scaling)
 
 
 def _common(one: Step, other: Step) -> Step:

@@ -14,7 +14,6 @@ from bpfast.layers.base import Layer
 from bpfast.layers.shapes import Shape
 from bpfast.layers.window import Window
 
-
 # ---- windows ------------------------------------------------------------------------------------
 
 

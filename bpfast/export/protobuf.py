@@ -120,9 +120,7 @@ def _value(helper: Any, tensor: Tensor) -> Any:
     """Return the description of what goes in or out; an open size is the batch's."""
     dtype = np.dtype(object) if tensor.dtype == "str" else np.dtype(tensor.dtype)
     sizes = ["rows" if size is None else size for size in tensor.shape]
-    return helper.make_tensor_value_info(
-        tensor.name, helper.np_dtype_to_tensor_dtype(dtype), sizes
-    )
+    return helper.make_tensor_value_info(tensor.name, helper.np_dtype_to_tensor_dtype(dtype), sizes)
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -251,7 +249,9 @@ def _node(onnx: Any, proto: Any, opset: int) -> Node:
         try:
             schema = onnx.defs.get_schema(proto.op_type, opset, "")
         except onnx.defs.SchemaError:
-            raise ValueError(f"operator {listed([proto.op_type])} is not of opset {opset}") from None
+            raise ValueError(
+                f"operator {listed([proto.op_type])} is not of opset {opset}"
+            ) from None
         for name, attribute in schema.attributes.items():
             if attribute.default_value.type:
                 found[name] = _plain(onnx, attribute.default_value)
