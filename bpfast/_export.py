@@ -1,4 +1,4 @@
-"""Networks for other libraries: what `Network` has of it; each format is imported when asked for."""
+"""Networks for other libraries, as `Network` has it: each format is imported when asked for."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def to_torch(net: Network) -> Any:
 
     A module for each layer, and one for each activation. Images go in as (rows, channels, height,
     width), as PyTorch has them: behind Flatten the weights are in that order. `Standardize`,
-    `Reshape`, `Slice` and composites are modules of `bpfast.export.torch`; where a layer stands in
-    several places, so does its module. A tied kernel becomes a copy.
+    `Reshape`, `Slice` and composites are modules of `bpfast.export.torch_modules`; where a layer
+    stands in several places, so does its module. A tied kernel becomes a copy.
 
     Raises
     ------

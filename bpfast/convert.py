@@ -1,4 +1,4 @@
-"""Networks of other libraries as ours: PyTorch's Sequential, scikit-learn's perceptrons, ONNX models.
+"""Networks of others as ours: PyTorch's Sequential, scikit-learn's perceptrons, ONNX models.
 
 Neither PyTorch nor scikit-learn is imported: the object that is given brings its own.
 """

@@ -282,7 +282,8 @@ def test_refused(tmp_path: Path):
 def test_without_onnx():
     code = (
         "import sys, bpfast as bp; sys.modules['onnx'] = None\n"
-        "for call in (lambda: bp.Network([2, 1]).to_onnx('x'), lambda: bp.convert.from_onnx(b'')):\n"
+        "calls = [lambda: bp.Network([2, 1]).to_onnx('x'), lambda: bp.convert.from_onnx(b'')]\n"
+        "for call in calls:\n"
         "    try: call()\n"
         "    except ImportError as error: print(error)"
     )
