@@ -464,8 +464,8 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
-    to_onnx = _export.to_onnx
-    to_torch = _export.to_torch
+    to_onnx = _exports.to_onnx
+    to_torch = _exports.to_torch
     load_weights = _reuse.load_weights
     freeze = _reuse.freeze
     unfreeze = _reuse.unfreeze

@@ -30,7 +30,9 @@ def gemm(nodes: Nodes, node: Node, bias: tuple[str, Array] | None = None) -> Ste
     if source.order is not None:
         kernel = kernel[source.order]
     names.append(repr(node.attributes))
-    return nodes.unary(node, source, layer, constants=names, kernel=kernel, bias=given)
+    return nodes.unary(
+        node, source, layer, constants=names, arrays={"kernel": kernel, "bias": given}
+    )
 
 
 def batch_norm(nodes: Nodes, node: Node) -> Step:
@@ -52,7 +54,12 @@ def batch_norm(nodes: Nodes, node: Node) -> Step:
         node, ours.BatchNorm, momentum if 0 < momentum <= 1 else 0.1, number(node, "epsilon", 1e-5)
     )
     return nodes.unary(
-        node, source, layer, order=source.order, constants=(node.op, *node.inputs[1:]), **arrays
+        node,
+        source,
+        layer,
+        order=source.order,
+        constants=(node.op, *node.inputs[1:]),
+        arrays=arrays,
     )
 
 
@@ -68,8 +75,15 @@ def layer_norm(nodes: Nodes, node: Node) -> Step:
     names = (node.op, *node.inputs[1:])
     if node.op == "RMSNormalization":
         layer = layer_of(node, ours.RMSNorm, epsilon, scale=gamma is not None)
-        return nodes.unary(node, source, layer, order=source.order, constants=names, gamma=gamma)
+        return nodes.unary(
+            node, source, layer, order=source.order, constants=names, arrays={"gamma": gamma}
+        )
     layer = layer_of(node, ours.LayerNorm, epsilon, center=beta is not None)
     return nodes.unary(
-        node, source, layer, order=source.order, constants=names, gamma=gamma, beta=beta
+        node,
+        source,
+        layer,
+        order=source.order,
+        constants=names,
+        arrays={"gamma": gamma, "beta": beta},
     )

@@ -107,8 +107,9 @@ def _match_input(
         return _match(nodes, each, nodes.makers.get(name), bound) or None
     constant = nodes.model.constants.get(name)
     if isinstance(each, float):
-        fits = constant is not None and constant.size == 1
-        return bound if fits and np.isclose(constant, each, rtol=1e-5).all() else None
+        if constant is None or constant.size != 1:
+            return None
+        return bound if np.isclose(constant, each, rtol=1e-5).all() else None
     if bound.get(each, name) != name or (constant is None) != (each in (X, OTHER)):
         return None
     return {**bound, each: name}
@@ -143,7 +144,12 @@ def _rms_norm(nodes: Nodes, node: Node, found: dict[str, str]) -> Step:
         return nodes.unary(node, source, layer, order=source.order)
     array = nodes.vector(node._replace(inputs=(gamma,)), 0, source)
     return nodes.unary(
-        node, source, layer, order=source.order, constants=("RMSNorm", gamma), gamma=array
+        node,
+        source,
+        layer,
+        order=source.order,
+        constants=("RMSNorm", gamma),
+        arrays={"gamma": array},
     )
 
 

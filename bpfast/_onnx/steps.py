@@ -188,13 +188,13 @@ class Nodes:
         shape: Shape | None = None,
         order: Array | None = None,
         constants: Sequence[object] = (),
-        **arrays: Array | None,
+        arrays: Mapping[str, Array | None] | None = None,
     ) -> Step:
         """Return what a layer gives; nodes with the same constants and arguments share theirs.
 
         `constants` are the names of the arrays, which tell whether they are the same.
         """
-        if arrays:
+        if arrays is not None:
             same = None if source.order is None else source.order.tobytes()
             key = (*constants, repr(layer.config()), same)
             if key not in self._known:

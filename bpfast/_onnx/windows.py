@@ -73,8 +73,8 @@ class Frame(NamedTuple):
     def added_by(self, padding: Any) -> list[tuple[int, int]]:
         """Return what our padding adds before and behind."""
         axes = len(self.lengths)
-        extents = (plain(each) for each in (self.size, self.strides, self.dilations))
-        window = Window.of(axes, *extents, padding)
+        size, strides = plain(self.size), plain(self.strides)
+        window = Window.of(axes, size, strides, plain(self.dilations), padding)
         lengths = (1, *self.lengths)[-2:]
         return [window.outside(axis, lengths[axis]) for axis in range(2 - axes, 2)]
 
@@ -129,7 +129,9 @@ def conv(nodes: Nodes, node: Node, bias: tuple[str, Array] | None = None) -> Ste
     fixed = {"groups": groups, "use_bias": given is not None, "dilation": plain(frame.dilations)}
     layer = frame.layer(lambda size, **how: cls(filters, size, **fixed, **how))
     kernel = weight.transpose(*range(2, axes + 2), 1, 0)
-    return nodes.unary(node, source, layer, constants=names, kernel=kernel, bias=given)
+    return nodes.unary(
+        node, source, layer, constants=names, arrays={"kernel": kernel, "bias": given}
+    )
 
 
 def pool(nodes: Nodes, node: Node) -> Step:

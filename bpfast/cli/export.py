@@ -1,4 +1,4 @@
-"""``bpfast export``: a model for other programs, as ONNX, PyTorch's weights or C."""
+"""``bpfast export``: a model for other programs, as ONNX or PyTorch's weights."""
 
 from __future__ import annotations
 
@@ -83,17 +83,8 @@ def _write_torch(model: Model, out: Path) -> list[str]:
     ]
 
 
-def _write_c(model: Model, out: Path) -> list[str]:
-    """Write a header with the network in C."""
-    from bpfast.export import c
-
-    c.to_c(model.net, out)
-    return []
-
-
 #: Every format, by its name on the command line.
 FORMATS: Final = {
     "onnx": Format(".onnx", _write_onnx),
     "torch": Format(".torch.safetensors", _write_torch),
-    "c": Format(".h", _write_c),
 }

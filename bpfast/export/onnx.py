@@ -177,7 +177,8 @@ class _Writer:
         """Write probabilities, if they are not there, and labels; return both outputs."""
         columns = self._net.outputs
         if heads(self._net)[0] != head:
-            output = self.node(ACTIVATIONS[head].op, [output], **_axis(head, (columns,), LAST))
+            options = _axis(head, (columns,), LAST)
+            output = self.expression(ACTIVATIONS[head], {X: output}, **options)
         output = self.node("Identity", [output], name="probabilities")
         name = "index" if labels is not None else "label"
         if columns > 1 and not yes_or_no(self._net):

@@ -1,4 +1,4 @@
-"""Networks for other libraries, as `Network` has it: each format is imported when asked for."""
+"""The methods of a network that write it in the formats of others."""
 
 from __future__ import annotations
 
