@@ -16,7 +16,7 @@ from bpfast import (
     _core,
     _describe,
     _diagnose,
-    _export,
+    _exports,
     _find_lr,
     _inference,
     _reuse,
