@@ -88,8 +88,8 @@ def to_torch(net: Network) -> Any:
 
     Notes
     -----
-    Parameters of frozen layers require no gradient. `bpfast.convert.from_torch` reads a module
-    without the above classes back.
+    Parameters of frozen layers require no gradient. `bpfast.convert.from_torch` reads the module
+    back, but for composites, norms over positions, and features behind Flatten that are cut.
 
     Examples
     --------
