@@ -313,6 +313,12 @@ REFUSED = [
         "needs 3 numbers, got float32 of shape",
     ),
     (
+        [node("Gemm", ["x", "w", "b"], ["y"])],
+        (3, 5),
+        {"w": W, "b": array(3, 1)},
+        r"needs 3 numbers, got float32 of shape \(3, 1\)",
+    ),
+    (
         [node("MatMul", ["w", "x"], ["y"])],
         (5, 5),
         {"w": W},

@@ -23,7 +23,7 @@ from bpfast.layers.shapes import Shape
 Array = NDArray[Any]
 
 #: Values of a row, at most: what is computed of shapes alone, without weights that fill a file.
-MOST_VALUES: Final = 2**26
+MOST_VALUES: Final = 2**24
 
 
 @dataclass(eq=False)
@@ -163,7 +163,7 @@ class Nodes:
             given = given * np.asarray(number(node, "beta", 1.0), given.dtype)
         elif behind is not None:
             names.append(behind[0])
-            given = behind[1]
+            given = behind[1].ravel()
         if given is not None:
             given = per_channel(node, given, Step((units,), FIRST))
         return names, given
@@ -232,7 +232,8 @@ def number(node: Node, name: str, default: float | None = None) -> Any:
 def per_channel(node: Node, array: Array, source: Step) -> Array:
     """Return a constant that has a number for each channel of a step, or one for all."""
     channels = source.shape[-1]
-    if array.size not in (1, channels) or array.dtype.kind != "f":
+    along = array.ndim < 2 or array.shape[-1] == array.size  # not along the rows
+    if not along or array.size not in (1, channels) or array.dtype.kind != "f":
         raise error(node, f"needs {channels} numbers, got {array.dtype} of shape {array.shape}")
     array = np.broadcast_to(array.ravel(), (channels,))
     return array if source.order is None else array[source.order]

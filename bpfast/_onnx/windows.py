@@ -14,8 +14,6 @@ from bpfast.layers.base import Layer
 from bpfast.layers.shapes import Shape
 from bpfast.layers.window import Window
 
-# ---- windows ------------------------------------------------------------------------------------
-
 
 def check_window(node: Node, source: Step) -> None:
     """Raise unless a window can slide over these rows."""
