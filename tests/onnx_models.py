@@ -71,7 +71,7 @@ def model(
         nodes,
         "test",
         [helper.make_tensor_value_info("x", options.pop("kind", floats), shape)],
-        [helper.make_tensor_value_info(output, floats, None)],
+        [helper.make_tensor_value_info(output, floats, ["rows", "values"])],
         [onnx.numpy_helper.from_array(a, name) for name, a in (constants or {}).items()],
     )
     return helper.make_model(

@@ -255,7 +255,7 @@ def test_open_sizes_and_other_outputs():
     two = [node("MatMul", ["x", "w"], ["a"]), node("MatMul", ["a", "v"], ["y"])]
     proto = model(two, (None, 5), {"w": W, "v": array(3, 2)})
     assert from_onnx(proto, output="a", dtype="float64").outputs == 3
-    proto.graph.output.append(helper.make_tensor_value_info("a", 1, None))
+    proto.graph.output.append(helper.make_tensor_value_info("a", 1, ["rows", 3]))
     with pytest.raises(ValueError, match="output must be given: the model has y, a"):
         from_onnx(proto)
     with pytest.raises(
