@@ -225,7 +225,7 @@ def _is_bias(array: Array, source: Step) -> bool:
 
 
 def _scaled(nodes: Nodes, node: Node, source: Step, constant: Array) -> Step:
-    """Return the input shifted or scaled by constants: (x - mean) / scale."""
+    """Return the input shifted or scaled by constants: (x - mean) scale."""
     theirs = source.theirs
     try:
         given = np.broadcast_to(constant, (1, *theirs))[0].astype(np.float64)
@@ -236,11 +236,11 @@ def _scaled(nodes: Nodes, node: Node, source: Step, constant: Array) -> Step:
     mean, scale = source.scaling
     with np.errstate(all="ignore"):
         if node.op == "Sub":
-            mean = mean + given * scale
+            mean = mean + given / scale
         elif node.op == "Add":
-            mean = mean - given * scale
+            mean = mean - given / scale
         else:
-            scale = scale * given if node.op == "Div" else scale / given
+            scale = scale / given if node.op == "Div" else scale * given
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and scale.all()):
         raise error(node, "must scale by finite numbers other than 0")
     layer = ours.Standardize()

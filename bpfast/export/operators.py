@@ -139,7 +139,7 @@ OTHER_RMS_NORM: Final = _op(
         ),
     ),
 )
-#: y = (x - mean) / scale.
-STANDARDIZE: Final = _op("Div", _op("Sub", X, "mean"), "scale")
+#: y = (x - mean) scale.
+STANDARDIZE: Final = _op("Mul", _op("Sub", X, "mean"), "scale")
 #: y = |x - other|.
 DISTANCE: Final = _op("Abs", _op("Sub", X, OTHER))

@@ -11,7 +11,7 @@ from bpfast.layers.shapes import Shape
 
 
 class Standardize(nn.Module):  # type: ignore[misc]
-    """y = (x - mean) / scale."""
+    """y = (x - mean) scale."""
 
     def __init__(self, mean: torch.Tensor, scale: torch.Tensor) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Standardize(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return y."""
-        return (x - self.mean) / self.scale
+        return (x - self.mean) * self.scale
 
 
 class Reorder(nn.Module):  # type: ignore[misc]
