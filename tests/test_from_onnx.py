@@ -230,7 +230,7 @@ def test_how_others_write(name):
     given = [n if isinstance(n, int) else None for n in shape][1:]
     x = rows(tuple(given), 2)
     size = run(model([*nodes, node("Flatten", ["h"], ["y"])], shape, constants), x)["y"].shape[1]
-    ends = [node("Flatten", ["h"], ["f"]), node("MatMul", ["f", "head"], ["y"])]
+    ends = [node("Flatten", ["h"], ["flat"]), node("MatMul", ["flat", "head"], ["y"])]
     proto = model([*nodes, *ends], shape, {**constants, "head": array(size, 3)})
     net = from_onnx(proto)
     last = name == "channels last, of TensorFlow"

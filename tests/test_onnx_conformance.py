@@ -2,8 +2,8 @@
 
 A case is one node on one input; its other inputs become constants, but for Concat, which joins
 parts of one input. Behind it stands a product with the identity, since a network has parameters and
-gives vectors. A vector is taken for a batch of one row. Images are tried with channels first and
-last. What no network expresses is listed with the reason that the reader gives.
+gives vectors. A vector is taken for a batch of one row, or of one feature. Images are tried with
+channels first and last. What no network expresses is listed with the reason that the reader gives.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ BEYOND = [
     (r"(averagepool|maxpool)_2d_dilations", "must have dilations=1"),
     (r"batchnorm_.*_training_mode", "must have training_mode=0"),
     (r"training_dropout.*", "needs a constant of numbers as input 2|must not be in training"),
+    (r"concat_1d_.*", "needs what the model computes"),  # joins batches
     (r"concat_\dd_axis_(0|negative_[23])", "must be of the channels"),
     (r"elu|elu_example", "must have alpha=1.0, to be elu"),
     (r"flatten_(axis[023]|negative_axis[124])", "must have axis=1"),
@@ -49,7 +50,7 @@ BEYOND = [
     (r"identity_(sequence|opt)", "no array"),
     (r"(layer|rms)_normalization_.*", "must be over the channels alone"),
     (r"leakyrelu|leakyrelu_example", "must have alpha=0.01, to be leaky_relu"),
-    (r"matmul_(3d|4d|bcast|4d_1d|1d_3d|1d_1d)", "needs vectors|needs a matrix"),
+    (r"matmul_(3d|4d|bcast|4d_1d|1d_3d|1d_1d)", "needs vectors|needs a matrix|no array"),
     (r"reduce_mean_default_axes_.*", "must be over all positions"),
     (r"reshape_(reordered_all_dims|one_dim|allowzero_.*)", "must keep the batch"),
     (r"reshape_negative_extended_dims", "cannot make"),
@@ -97,18 +98,19 @@ def wrapped(case: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     else:
         for given, array in list(zip(graph.input, inputs, strict=True))[1:]:
             graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), given.name))
-    x = x[None] if x.ndim == 1 else x
+    if x.ndim == 1:
+        x = x[None] if len(inputs) > 1 else x[:, None]
     del graph.input[:]
     kind = helper.np_dtype_to_tensor_dtype(x.dtype)
     graph.input.append(helper.make_tensor_value_info(first, kind, x.shape))
-    size = wanted.size // len(x) if wanted.size < 10_000 else 1
+    size = max(wanted.size // max(len(x), 1), 1) if wanted.size <= 10_000 else 1
     eye = onnx.numpy_helper.from_array(np.eye(size, dtype=np.float32), "eye")
     graph.initializer.append(eye)
     graph.node.append(helper.make_node("Flatten", [graph.output[0].name], ["flat"]))
     graph.node.append(helper.make_node("MatMul", ["flat", "eye"], ["end"]))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("end", 1, ["rows", size]))
-    return proto, x, wanted.reshape(len(x), -1)
+    return proto, x, wanted.reshape(-1, size) if wanted.size % size == 0 else wanted
 
 
 def refusal(case: Any) -> str | None:
