@@ -60,11 +60,12 @@ def _input_lines(model: Model) -> list[str]:
 
 def _write_onnx(model: Model, out: Path) -> list[str]:
     """Write an ONNX model, whose labels are those of the training file."""
-    if model.schema is not None and model.schema.regression:
-        model.net.to_onnx(out, classifier=False)
-        return [f"output: {model.schema.target}"]
+    from bpfast.export.onnx import head_of
+
     model.net.to_onnx(out)
-    return [f"output: label and probabilities of {some(model.classes.tolist())}"]
+    if head_of(model.net) is not None:
+        return [f"output: label and probabilities of {some(model.classes.tolist())}"]
+    return [f"output: {'output' if model.schema is None else model.schema.target}"]
 
 
 def _write_torch(model: Model, out: Path) -> list[str]:
@@ -77,7 +78,9 @@ def _write_torch(model: Model, out: Path) -> list[str]:
     tensors = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     code = code_of(module) or "bpfast.load(MODEL).to_torch()  # it has modules of bpfast"
     write_atomically(out, save(tensors, {"module": code}))
+    images = len(model.net.input_shape) > 1
     return [
+        *(["PyTorch's order of axes: (rows, channels, ...)"] if images else []),
         f"module = {code}",
         f"module.load_state_dict(safetensors.torch.load_file({str(out)!r})); module.eval()",
     ]

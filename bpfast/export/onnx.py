@@ -64,7 +64,7 @@ def model_proto(
 ) -> Any:
     """Return the onnx.ModelProto that `Network.to_onnx` writes."""
     check_choice("dtype", dtype, DTYPES)
-    head = _head_of(net) if classifier is None or check_bool("classifier", classifier) else None
+    head = head_of(net) if classifier is None or check_bool("classifier", classifier) else None
     if head is None and classifier:
         raise ValueError(
             "classifier must be False or None for this network, whose outputs are no probabilities"
@@ -92,7 +92,7 @@ def model_proto(
 # ---- classifiers --------------------------------------------------------------------------------
 
 
-def _head_of(net: Network) -> str | None:
+def head_of(net: Network) -> str | None:
     """Return "softmax" or "sigmoid", whichever makes probabilities of the outputs, or None."""
     last, kind = heads(net)
     if last in ("softmax", "sigmoid"):
