@@ -12,6 +12,7 @@ import bpfast as bp
 onnx = require("onnx")
 runtime = require("onnxruntime")
 helper = onnx.helper
+_draw = np.random.default_rng(1)
 
 
 def proto_of(net: bp.Network, **options: Any) -> Any:
@@ -54,6 +55,16 @@ def rows(shape: tuple[int, ...], count: int = 7) -> np.ndarray:
     """Rows of this shape in float32."""
     draw = np.random.default_rng(5)
     return draw.normal(size=(count, *shape)).astype(np.float32)
+
+
+def array(*shape: int) -> np.ndarray:
+    """A constant of this shape, another one each time."""
+    return _draw.normal(size=shape).astype(np.float32)
+
+
+def scalar(value: float) -> np.ndarray:
+    """A constant of one number."""
+    return np.array(value, np.float32)
 
 
 def model(

@@ -1,26 +1,15 @@
-"""ONNX models of others as networks: how they write things, what is refused, what is spoiled."""
+"""ONNX models of others as networks: how they write things."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_models import helper, model, onnx, rows, run
+from onnx_models import array, helper, model, onnx, rows, run, scalar
 
 import bpfast as bp
 from bpfast.convert import from_onnx
 
 node = helper.make_node
-draw = np.random.default_rng(1)
-
-
-def array(*shape: int) -> np.ndarray:
-    return draw.normal(size=shape).astype(np.float32)
-
-
-def scalar(value: float) -> np.ndarray:
-    return np.array(value, np.float32)
-
-
 W, B = array(5, 3), array(3)
 CONV = array(4, 2, 3, 3)
 HEAD = array(96, 3)
@@ -64,6 +53,15 @@ SPELLINGS = {
         ],
         (None, 5),
         {"r": scalar(2**0.5), "one": scalar(1), "half": scalar(0.5)},
+    ),
+    "softsign by abs": (
+        [
+            node("Abs", ["x"], ["a"]),
+            node("Add", ["a", "one"], ["b"]),
+            node("Div", ["x", "b"], ["h"]),
+        ],
+        (None, 5),
+        {"one": scalar(1)},
     ),
     "mish by softplus": (
         [
@@ -127,9 +125,9 @@ SPELLINGS = {
         {},
     ),
     "GlobalAveragePool, Reshape": (
-        [node("GlobalAveragePool", ["x"], ["a"]), node("Reshape", ["a", "s"], ["h"])],
+        [node("GlobalAveragePool", ["x"], ["a"]), node("Reshape", ["a", "s"], ["h"], allowzero=1)],
         (None, 2, 8, 6),
-        {"s": np.array([0, -1])},
+        {"s": np.array([-1, 2])},
     ),
     "GlobalMaxPool, Squeeze": (
         [node("GlobalMaxPool", ["x"], ["a"]), node("Squeeze", ["a", "s"], ["h"])],
@@ -262,233 +260,3 @@ def test_open_sizes_and_other_outputs():
         ValueError, match="output must be a tensor of the model, such as y, a, got 'q'"
     ):
         from_onnx(proto, output="q")
-
-
-# ---- what is refused ----------------------------------------------------------------------------
-
-IMAGE, VECTOR = (None, 2, 8, 6), (None, 5)
-REFUSED = [
-    (
-        [node("Cos", ["x"], ["y"], name="turn")],
-        VECTOR,
-        {},
-        r"node 'turn' \(Cos\) is an operator that",
-    ),
-    ([node("Cos", ["x"], ["y"])], VECTOR, {}, r"node 'y' \(Cos\)"),
-    (
-        [node("LSTM", ["x", "w", "r"], ["y"], hidden_size=1)],
-        (2, 3, 4),
-        {"w": array(1, 4, 4), "r": array(1, 4, 1)},
-        r"\(LSTM\)",
-    ),
-    (
-        [node("LeakyRelu", ["x"], ["y"], alpha=0.2)],
-        VECTOR,
-        {},
-        r"must have alpha=0.01, to be leaky_relu, got alpha=0.2",
-    ),
-    (
-        [node("Elu", ["x"], ["y"], alpha=2.0)],
-        VECTOR,
-        {},
-        "must have alpha=1.0, to be elu, got alpha=2.0",
-    ),
-    (
-        [node("HardSigmoid", ["x"], ["y"])],
-        VECTOR,
-        {},
-        "must have alpha=0.16.*, to be hard_sigmoid, got alpha=0.2",
-    ),
-    (
-        [node("Softmax", ["x"], ["y"], axis=-1)],
-        IMAGE,
-        {},
-        "must be over the channels, axis 1, got 3",
-    ),
-    ([node("Gemm", ["x", "w"], ["y"], transA=1)], (5, 5), {"w": W}, "must have transA=0, got 1"),
-    (
-        [node("Gemm", ["x", "w", "b"], ["y"])],
-        (3, 5),
-        {"w": W, "b": array(3, 3)},
-        "needs 3 numbers, got float32 of shape",
-    ),
-    (
-        [node("Gemm", ["x", "w", "b"], ["y"])],
-        (3, 5),
-        {"w": W, "b": array(3, 1)},
-        r"needs 3 numbers, got float32 of shape \(3, 1\)",
-    ),
-    (
-        [node("MatMul", ["w", "x"], ["y"])],
-        (5, 5),
-        {"w": W},
-        "needs what the model computes as input 0, got 'w'",
-    ),
-    (
-        [node("MatMul", ["x", "x"], ["y"])],
-        (5, 5),
-        {},
-        "needs a constant of numbers as input 1, got 'x'",
-    ),
-    (
-        [node("MatMul", ["x", "w"], ["y"])],
-        IMAGE,
-        {"w": array(6, 3)},
-        r"needs vectors, got rows of shape \(2, 8, 6\)",
-    ),
-    (
-        [node("Conv", ["x", "k"], ["y"], pads=[0, 1, 2, 1])],
-        IMAGE,
-        {"k": CONV},
-        "pads must be the same before and behind",
-    ),
-    (
-        [node("Conv", ["x", "k"], ["y"], pads=[3, 3, 3, 3])],
-        IMAGE,
-        {"k": CONV},
-        "padding must be at most 2",
-    ),
-    (
-        [node("Conv", ["x", "k"], ["y"])],
-        (None, 2, 4, 4, 4),
-        {"k": array(4, 2, 1, 1, 1)},
-        "input must have 2 to 4 axes, .* got 5",
-    ),
-    (
-        [node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)],
-        IMAGE,
-        {},
-        "must have ceil_mode=0",
-    ),
-    (
-        [node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2])],
-        IMAGE,
-        {},
-        r"must have dilations=1, got \[2, 2\]",
-    ),
-    (
-        [node("MaxPool", ["x"], ["a", "y"], kernel_shape=[2, 2])],
-        IMAGE,
-        {},
-        "must not be asked for 'y'",
-    ),
-    (
-        [node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1)],
-        IMAGE,
-        {},
-        "must have count_include_pad=0",
-    ),
-    ([node("Flatten", ["x"], ["y"], axis=2)], IMAGE, {}, "must have axis=1, got 2"),
-    (
-        [node("Reshape", ["x", "s"], ["y"])],
-        IMAGE,
-        {"s": np.array([2, -1])},
-        r"must keep the batch .* got \[2, -1\]",
-    ),
-    (
-        [node("Reshape", ["x", "s"], ["y"])],
-        IMAGE,
-        {"s": np.array([0, 4, 24])},
-        "must not mix channels and positions",
-    ),
-    (
-        [node("Transpose", ["x"], ["y"], perm=[0, 1, 3, 2])],
-        IMAGE,
-        {},
-        r"must have perm=\[0, 2, 3, 1\], to channels last",
-    ),
-    (
-        [node("Slice", ["x", "s", "e", "a"], ["y"])],
-        IMAGE,
-        {"s": np.array([0]), "e": np.array([2]), "a": np.array([2])},
-        r"axis 1, got \[2\]",
-    ),
-    (
-        [node("Add", ["x", "x"], ["y"])],
-        VECTOR,
-        {},
-        r"node 'y' \(Add\) must have an input that the other is made of",
-    ),
-    (
-        [
-            node("MatMul", ["x", "w"], ["a"]),
-            node("Tanh", ["a"], ["b"]),
-            node("MatMul", ["x", "v"], ["c"]),
-            node("Tanh", ["c"], ["d"]),
-            node("Add", ["b", "d"], ["y"]),
-        ],
-        VECTOR,
-        {"w": W, "v": array(5, 3)},
-        r"\(Add\) must have an input that the other is made of",
-    ),
-    (
-        [node("Tanh", ["x"], ["a"]), node("Mul", ["a", "c"], ["y"])],
-        VECTOR,
-        {"c": array(5)},
-        r"\(Mul\) must be with a constant at the input",
-    ),
-    (
-        [node("Mul", ["x", "c"], ["y"])],
-        VECTOR,
-        {"c": scalar(0)},
-        "must scale by finite numbers other than 0",
-    ),
-    (
-        [node("Sub", ["c", "x"], ["y"])],
-        VECTOR,
-        {"c": array(5)},
-        "must not be of a constant by what the model computes",
-    ),
-    ([node("Sub", ["x", "c"], ["y"])], VECTOR, {"c": array(4)}, None),
-    ([node("Cast", ["x"], ["y"], to=7)], VECTOR, {}, "must be to float or double"),
-    ([node("Abs", ["x"], ["y"])], VECTOR, {}, r"\(Abs\) is an operator"),
-    ([node("Sub", ["a", "b"], ["c"]), node("Abs", ["c"], ["y"])], VECTOR, {}, None),
-    (
-        [node("Conv", ["x", "k"], ["a"]), node("Flatten", ["a"], ["y"])],
-        IMAGE,
-        {"k": CONV},
-        "must not end with images flattened",
-    ),
-    ([node("Relu", ["x"], ["y"])], VECTOR, {}, "at least one with parameters"),
-    (
-        [node("MatMul", ["x", "w"], ["y"])],
-        VECTOR,
-        {"w": np.full((5, 3), np.nan, np.float32)},
-        "the model's 0.kernel must be finite",
-    ),
-    (
-        [node("BatchNormalization", ["x", "g", "g", "g", "v"], ["y"])],
-        VECTOR,
-        {"g": array(5), "v": -np.ones(5, np.float32)},
-        "must not have a negative variance, got -1",
-    ),
-]
-
-
-@pytest.mark.parametrize("index", range(len(REFUSED)))
-def test_refused(index):
-    nodes, shape, constants, message = REFUSED[index]
-    with pytest.raises(ValueError, match=message) as caught:
-        from_onnx(model(nodes, shape, constants))
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
-
-
-def test_arguments():
-    proto = model([node("MatMul", ["x", "w"], ["y"])], VECTOR, {"w": W})
-    for change, error, message in [
-        (
-            {"source": None},
-            TypeError,
-            "source must be a path, bytes or an onnx.ModelProto, got None",
-        ),
-        ({"source": ""}, ValueError, "source must be a string that is not empty"),
-        ({"output": 1}, TypeError, "output must be a string, got 1"),
-        ({"channels_last": 1}, TypeError, "channels_last must be True or False, got 1"),
-        ({"input_shape": 0}, ValueError, "input_shape must be an int >= 1, got 0"),
-        ({"dtype": "int8"}, ValueError, "dtype must be one of"),
-        ({"rng": -1}, ValueError, "rng must be from 0"),
-    ]:
-        options = {"source": proto, **change}
-        with pytest.raises(error, match=message):
-            from_onnx(options.pop("source"), **options)

@@ -234,13 +234,12 @@ def _scaled(nodes: Nodes, node: Node, source: Step, constant: Array) -> Step:
     given = np.moveaxis(given, 0, -1) if source.layout == FIRST else given
     assert source.scaling is not None
     mean, scale = source.scaling
-    with np.errstate(all="ignore"):
-        if node.op == "Sub":
-            mean = mean + given / scale
-        elif node.op == "Add":
-            mean = mean - given / scale
-        else:
-            scale = scale / given if node.op == "Div" else scale * given
+    if node.op == "Sub":
+        mean = mean + given / scale
+    elif node.op == "Add":
+        mean = mean - given / scale
+    else:
+        scale = scale / given if node.op == "Div" else scale * given
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and scale.all()):
         raise error(node, "must scale by finite numbers other than 0")
     layer = ours.Standardize()

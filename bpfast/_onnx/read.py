@@ -99,7 +99,8 @@ def from_onnx(
     shape = _row(tensor.shape, layout, given)
     start = Step(shape, layout, scaling=(np.zeros(()), np.ones(())))
     nodes = Nodes(model, start)
-    end = _walk(nodes, _output(model, output))
+    with np.errstate(all="ignore"):  # what overflows is found when it is copied
+        end = _walk(nodes, _output(model, output))
     layers = Chains(nodes).between(start, end)
     if end.order is not None:
         raise ValueError(

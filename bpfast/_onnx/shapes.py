@@ -35,7 +35,8 @@ def reshape(nodes: Nodes, node: Node) -> Step:
     wanted = nodes.numbers(node, "shape", 1)
     size = math.prod(source.shape)
     batch = nodes.model.inputs[0].shape[0]
-    if not wanted or wanted[0] not in (0, -1, batch) or (node.attributes.get("allowzero")):
+    empty = node.attributes.get("allowzero") and 0 in (wanted or ())
+    if not wanted or wanted[0] not in (0, -1, batch) or empty:
         raise error(node, f"must keep the batch as its first axis, got {wanted}")
     row = list(wanted[1:])
     theirs = source.theirs

@@ -111,7 +111,8 @@ ACTIVATIONS: Final = {
     "softmax": _op("Softmax", X),
 }
 _CDF = _op("Add", _op("Erf", _op("Div", X, 2**0.5)), 1.0)
-#: How others write activations: older sets lack Gelu, Mish and HardSwish, this one Swish.
+#: How others write activations: older sets lack Gelu, Mish and HardSwish, this one Swish, and
+#: PyTorch takes Softsign apart.
 OTHER_SPELLINGS: Final = (
     ("gelu", _op("Mul", _op("Mul", X, _CDF), 0.5)),
     ("gelu", _op("Mul", X, _op("Mul", _CDF, 0.5))),
@@ -119,6 +120,7 @@ OTHER_SPELLINGS: Final = (
     ("mish", _op("Mul", X, _op("Tanh", _op("Softplus", X)))),
     ("hard_swish", _op("Mul", X, _op("HardSigmoid", X, alpha=1 / 6, beta=0.5))),
     ("silu", _op("Swish", X, alpha=1.0)),
+    ("softsign", _op("Div", X, _op("Add", _op("Abs", X), 1.0))),
 )
 
 #: y = x / sqrt(mean(x^2) + epsilon) over the `axes`, the last one; gamma multiplies it.

@@ -161,7 +161,7 @@ def load(source: Any) -> Model:
     _check_data(onnx, what, graph)
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ValueError(f"{what} is no valid model of ONNX: {one_line(error)}") from None
     opset = max((each.version for each in proto.opset_import if _is_own(each.domain)), default=0)
     if opset < OLDEST_OPSET:
