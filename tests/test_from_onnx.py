@@ -54,6 +54,15 @@ SPELLINGS = {
         (None, 5),
         {"r": scalar(2**0.5), "one": scalar(1), "half": scalar(0.5)},
     ),
+    "softplus of PyTorch": (
+        [
+            node("Softplus", ["x"], ["a"]),
+            node("Greater", ["x", "most"], ["b"]),
+            node("Where", ["b", "x", "a"], ["h"]),
+        ],
+        (None, 5),
+        {"most": scalar(20)},
+    ),
     "softsign by abs": (
         [
             node("Abs", ["x"], ["a"]),

@@ -112,7 +112,7 @@ ACTIVATIONS: Final = {
 }
 _CDF = _op("Add", _op("Erf", _op("Div", X, 2**0.5)), 1.0)
 #: How others write activations: older sets lack Gelu, Mish and HardSwish, this one Swish, and
-#: PyTorch takes Softsign apart.
+#: PyTorch takes Softsign apart, and leaves out exp(-20) = 2e-9 of Softplus.
 OTHER_SPELLINGS: Final = (
     ("gelu", _op("Mul", _op("Mul", X, _CDF), 0.5)),
     ("gelu", _op("Mul", X, _op("Mul", _CDF, 0.5))),
@@ -120,6 +120,7 @@ OTHER_SPELLINGS: Final = (
     ("mish", _op("Mul", X, _op("Tanh", _op("Softplus", X)))),
     ("hard_swish", _op("Mul", X, _op("HardSigmoid", X, alpha=1 / 6, beta=0.5))),
     ("silu", _op("Swish", X, alpha=1.0)),
+    ("softplus", _op("Where", _op("Greater", X, 20.0), X, _op("Softplus", X))),
     ("softsign", _op("Div", X, _op("Add", _op("Abs", X), 1.0))),
 )
 
