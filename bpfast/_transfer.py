@@ -288,16 +288,16 @@ def output_order(plan: Plan) -> _Order:
 def _orders(plan: Plan) -> list[_Order]:
     """Return the order of each value; only vectors have one."""
     flat = plan.core_input[:2] == (1, 1)
-    values = [_channels_first(plan.input_shape) if flat else None]
+    values = [channels_first(plan.input_shape) if flat else None]
     for layer in plan.layers:
         orders = [values[value] for value in layer.inputs]
         found: _Order = None
         if layer.kind == "reshape" and len(layer.shape) == 1:
-            found = _channels_first(layer.input_shape)
+            found = channels_first(layer.input_shape)
         elif layer.kind in _ELEMENTWISE or (layer.kind in ("add", "distance") and _same(orders)):
             found = orders[0]
         elif layer.kind == "concat" and any(order is not None for order in orders):
-            found = _joined(orders, [_width(plan, value) for value in layer.inputs])
+            found = joined_orders(orders, [_width(plan, value) for value in layer.inputs])
         values.append(found)
     return values
 
@@ -307,7 +307,7 @@ def _width(plan: Plan, value: int) -> int:
     return plan.layers[value - 1].shape[-1] if value else plan.core_input[-1]
 
 
-def _channels_first(shape: Shape) -> _Order:
+def channels_first(shape: Shape) -> _Order:
     """Return where each value of a row of this shape stands when channels come first."""
     *positions, channels = shape
     size = int(np.prod(positions, dtype=np.int64))
@@ -325,7 +325,7 @@ def _same(orders: Sequence[_Order]) -> bool:
     )
 
 
-def _joined(orders: Sequence[_Order], widths: Sequence[int]) -> _Order:
+def joined_orders(orders: Sequence[_Order], widths: Sequence[int]) -> _Order:
     """Return the order of vectors side by side."""
     starts = np.cumsum([0, *widths[:-1]])
     parts = [

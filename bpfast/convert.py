@@ -1,6 +1,6 @@
-"""Networks of other libraries as ours: PyTorch's Sequential, scikit-learn's multilayer perceptrons.
+"""Networks of others as ours: PyTorch's Sequential, scikit-learn's perceptrons, ONNX models.
 
-Neither library is imported: the object that is given brings its own.
+Neither PyTorch nor scikit-learn is imported: the object that is given brings its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 
 from bpfast import layers as ours
 from bpfast._check import bad_type, show
+from bpfast._data import check_finite
 from bpfast._foreign import is_mlp, is_module, mlp_weights, to_array
+from bpfast._onnx.read import from_onnx
 from bpfast._transfer import output_order
 from bpfast.errors import ShapeError
 from bpfast.layers.shapes import Shape, check_shape
@@ -22,7 +24,7 @@ from bpfast.network import Network
 if TYPE_CHECKING:
     from bpfast.layers.base import Layer
 
-__all__ = ["from_sklearn", "from_torch"]
+__all__ = ["from_onnx", "from_sklearn", "from_torch"]
 
 
 def from_torch(
@@ -39,7 +41,8 @@ def from_torch(
     module : torch.nn.Sequential
         Of Linear, Conv1d, Conv2d, BatchNorm1d, BatchNorm2d, LayerNorm, RMSNorm (both over
         vectors), activations, MaxPool, AvgPool, AdaptiveAvgPool and AdaptiveMaxPool (sizes that
-        divide the input's), Flatten, Dropout, Identity, and Sequential of these; or one of them.
+        divide the input's), Flatten, Dropout, Identity, the Standardize, Slice and Reshape of
+        `Network.to_torch`, and Sequential of these; or one of them.
     input_shape : int or tuple of int
         Of an input row as bpfast has it, channels last: n, (length, channels) or (height, width,
         channels), where PyTorch has (channels, height, width).
@@ -100,7 +103,18 @@ def from_torch(
             "here: end it with Linear"
         )
     net.load_weights(weights)
+    if net._plan.standardizes:
+        _copy_scaling(net, next(_parts(module, "module")).module)
     return net
+
+
+def _copy_scaling(net: Network, module: Any) -> None:
+    """Copy mean and scale of a first Standardize, whose images are channels first there."""
+    for name in net._plan.measured_buffers():
+        array = np.moveaxis(to_array(getattr(module, name.rpartition(".")[2])), 0, -1)
+        check_finite(f"the module's {name}", np.ascontiguousarray(array), net.dtype.itemsize)
+        net.buffers[name][...] = array
+    net._measured = True
 
 
 def from_sklearn(
@@ -216,7 +230,7 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
     """Give the modules in the order in which they run."""
     cls: Any
     for cls in type(module).__mro__:
-        name, known = cls.__name__, cls.__module__.startswith("torch.nn.modules.")
+        name, known = cls.__name__, cls.__module__.startswith(_HOMES)
         if not known or (name not in _MODULES and name != "Sequential"):
             continue
         if type(module).forward is not cls.forward:
@@ -366,6 +380,8 @@ def _flatten(part: _Part, shape: Shape) -> Layer:
     return ours.Flatten()
 
 
+#: Where the classes below live.
+_HOMES: Final = ("torch.nn.modules.", "bpfast.export.torch_modules")
 #: What makes a layer of a module, by the name of its class, and of the shape of its input.
 _MODULES: Final[dict[str, Callable[[_Part, Shape], Layer]]] = {
     "Linear": _linear,
@@ -400,4 +416,7 @@ _MODULES: Final[dict[str, Callable[[_Part, Shape], Layer]]] = {
     "AdaptiveMaxPool2d": _adaptive_pool,
     "Flatten": _flatten,
     "Dropout": lambda part, shape: ours.Dropout(part.module.p),
+    "Reshape": lambda part, shape: ours.Reshape(part.module.shape),
+    "Slice": lambda part, shape: ours.Slice(part.module.start, part.module.stop),
+    "Standardize": lambda part, shape: ours.Standardize(),
 }

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _diagnose, _find_lr, _inference, _reuse, config, losses
+from bpfast import (
+    _core,
+    _describe,
+    _diagnose,
+    _exports,
+    _find_lr,
+    _inference,
+    _reuse,
+    config,
+    losses,
+)
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
@@ -439,7 +449,9 @@ class Network:
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write everything to a safetensors file: weights, optimizer state, position, notes.
 
-        The file appears whole or not at all. `metadata` replaces the attribute.
+        The file appears whole or not at all. `metadata` replaces the attribute. Names are those of
+        `params`; kernels are (inputs, outputs) and (height, width, channels / groups, filters),
+        where PyTorch's ``weight`` has the outputs first: ``kernel.T``, ``transpose(3, 2, 0, 1)``.
 
         Raises
         ------
@@ -452,6 +464,8 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
+    to_onnx = _exports.to_onnx
+    to_torch = _exports.to_torch
     load_weights = _reuse.load_weights
     freeze = _reuse.freeze
     unfreeze = _reuse.unfreeze

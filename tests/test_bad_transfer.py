@@ -111,6 +111,46 @@ CALLS: dict[str, Row] = {
         TypeError,
         "estimator must be an MLPClassifier or MLPRegressor .*, got an object of type Network",
     ),
+    "ONNX in a type that is none": (
+        lambda net: net.to_onnx("unused", dtype="float16"),
+        ValueError,
+        "dtype must be one of float32, float64, got 'float16'",
+    ),
+    "ONNX, path None": (
+        lambda net: net.to_onnx(None),
+        TypeError,
+        "path must be a str or a path, got None",
+    ),
+    "ONNX, classifier 1": (
+        lambda net: net.to_onnx("unused", classifier=1),
+        TypeError,
+        "classifier must be True or False, got 1",
+    ),
+    "ONNX, a classifier that is none": (
+        lambda net: net.to_onnx("unused", classifier=True),
+        ValueError,
+        "classifier must be False or None for this network",
+    ),
+    "ONNX, classes of a quantity": (
+        lambda net: net.to_onnx("unused", classes=["a", "b", "c"]),
+        ValueError,
+        "classes must be None where the outputs are no probabilities, got list of length 3",
+    ),
+    "from ONNX, output 1": (
+        lambda net: bp.convert.from_onnx("unused", output=1),
+        TypeError,
+        "output must be a string, got 1",
+    ),
+    "from ONNX, channels_last 1": (
+        lambda net: bp.convert.from_onnx("unused", channels_last=1),
+        TypeError,
+        "channels_last must be True or False, got 1",
+    ),
+    "from ONNX, rows of no shape": (
+        lambda net: bp.convert.from_onnx("unused", input_shape=()),
+        ValueError,
+        "input_shape must be one of .*, got tuple of length 0",
+    ),
 }
 
 

@@ -120,6 +120,20 @@ def _parser() -> argparse.ArgumentParser:
         "--speed", action="store_true", help="also time a training step and say what limits it"
     )
 
+    export = _command(commands, "export", "write a model for other programs")
+    export.add_argument("model", metavar="MODEL", help="a file that train wrote")
+    export.add_argument(
+        "--to",
+        choices=("onnx", "torch"),
+        required=True,
+        help="onnx: a model for onnxruntime and others; torch: the tensors of a state_dict as "
+        "safetensors",
+    )
+    export.add_argument(
+        "-o", "--out", metavar="FILE", help="default: MODEL as .onnx or .torch.safetensors"
+    )
+    _add_force(export)
+
     bench = _command(commands, "bench", "time bpfast beside NumPy and what else is installed")
     bench.add_argument("--quick", action="store_true", help="fewer workloads and rounds")
     bench.add_argument(

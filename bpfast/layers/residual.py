@@ -67,13 +67,13 @@ class Residual(Composite):
         out = graph.chain(self.layers, value)
         shape, wanted = graph.shapes[value], graph.shapes[out]
         if shape != wanted:
-            shortcut = graph.made(self, lambda: _projection(shape, wanted))
+            shortcut = graph.made(self, lambda: projection(shape, wanted))
             value = graph.put(shortcut, value, "projection")
         total = graph.add({"kind": "add"}, [value, out], wanted)
         return Activation(self.activation).place(graph, total)
 
 
-def _projection(shape: Shape, wanted: Shape) -> Layer:
+def projection(shape: Shape, wanted: Shape) -> Layer:
     """Return the linear layer that takes rows of one shape to another.
 
     Raises

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Standardize(Layer):
-    """Shift and scale each input column to mean 0 and standard deviation 1: y = (x - mean) / scale.
+    """Shift and scale each input column to mean 0 and standard deviation 1: y = (x - mean) scale.
 
-    Fit measures mean and scale on its training rows; they are buffers of the network,
-    saved with it and not trained. The scale is the population standard deviation (divided by the
-    number of rows), and 1 for a constant column: scikit-learn's ``StandardScaler``.
+    Fit measures mean and scale on its training rows; they are buffers of the network, saved with it
+    and not trained. The scale is 1 over the population standard deviation (of the number of rows),
+    and 1 for a constant column: scikit-learn's ``StandardScaler``, whose ``scale_`` divides.
 
     Parameters
     ----------
