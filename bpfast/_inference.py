@@ -39,7 +39,7 @@ def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
     return out
 
 
-def _heads(net: Network) -> tuple[str, str | None]:
+def heads(net: Network) -> tuple[str, str | None]:
     """Return the last layer's activation, and the kind of the last fit's loss."""
     return net._plan.activation, None if net._loss is None else net._loss.kind
 
@@ -47,7 +47,7 @@ def _heads(net: Network) -> tuple[str, str | None]:
 def probabilities(net: Network, X: ArrayLike) -> Array:
     """Return probabilities; see `Network.predict_proba`."""
     out = net.predict(X)
-    last, kind = _heads(net)
+    last, kind = heads(net)
     if last in ("softmax", "sigmoid"):
         return out
     if last == "identity" and kind in ("cross_entropy", "binary_cross_entropy"):
@@ -62,7 +62,7 @@ def probabilities(net: Network, X: ArrayLike) -> Array:
 def classes(net: Network, X: ArrayLike) -> Array:
     """Return class labels; see `Network.predict_classes`."""
     shares = probabilities(net, X)
-    last, kind = _heads(net)
+    last, kind = heads(net)
     yes_or_no = kind == "binary_cross_entropy" or (kind is None and last == "sigmoid")
     if net.outputs > 1 and not yes_or_no:
         return cast(Array, shares.argmax(axis=1))

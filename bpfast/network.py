@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfast import _core, _describe, _diagnose, _find_lr, _inference, _reuse, config, losses
+from bpfast import (
+    _core,
+    _describe,
+    _diagnose,
+    _exports,
+    _find_lr,
+    _inference,
+    _reuse,
+    config,
+    losses,
+)
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
@@ -452,6 +462,7 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
+    to_c = _exports.to_c
     load_weights = _reuse.load_weights
     freeze = _reuse.freeze
     unfreeze = _reuse.unfreeze
