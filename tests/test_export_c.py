@@ -151,7 +151,7 @@ def machine(request: pytest.FixtureRequest) -> tuple[cbuild.Toolchain, tuple[str
     found = compilers()
     if name not in found:
         pytest.skip(f"{name} is not installed")
-    return found[name], ("-O1", *(with_fma() if fused else ()))
+    return found[name], ("-O0", *(with_fma() if fused else ()))
 
 
 @pytest.fixture(params=["float32", pytest.param("float64", marks=LONG)])

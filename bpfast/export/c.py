@@ -136,7 +136,7 @@ def _opening(net: Network, program: Program, heads: _Heads) -> str:
     lines += [
         " *",
         f" * Memory: {program.constants * size:,} bytes of constants (flash), and",
-        f" * {program.work * size:,} bytes of static buffer (RAM), which allows one call at a time.",
+        f" * {program.work * size:,} bytes of buffer (RAM), which allows one call at a time.",
         " * Test:   cc -std=c99 -D PU_TEST_MAIN -x c @FILE@ -o test -lm && ./test",
         " */",
     ]
