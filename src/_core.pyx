@@ -133,7 +133,7 @@ def find_bad_row(x, int itemsize):
 
 
 def find_bad_columns(x):
-    """First row of a `Sparse` with a column that it cannot have or has twice; the row count if none."""
+    """First row of a `Sparse` with a column out of range or twice; the row count if none."""
     cdef Inputs held = Inputs(x)
     cdef bpfast_array array
     cdef bpfast_message message

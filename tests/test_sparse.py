@@ -11,7 +11,7 @@ import pytest
 from cases import everything
 
 import bpfast as bp
-from bpfast import config
+from bpfast import _core, config
 
 sparse = peers.require("scipy.sparse")
 
@@ -133,6 +133,19 @@ def test_every_form_of_csr(kind: str, index: str) -> None:
     for dtype in ("bool", "int8", "uint16", "int64", "float16"):
         cast = X.astype(dtype) if dtype != "float16" else X
         assert net.predict(cast).tobytes() == net.predict(cast.toarray()).tobytes()
+
+
+def test_columns_in_any_order_take_memory_that_may_fail() -> None:
+    net, X = fitted(plain, rows(), labels()), rows()
+    X.indices[: X.indptr[2]] = X.indices[: X.indptr[2]][::-1]
+    X.data[: X.indptr[2]] = X.data[: X.indptr[2]][::-1]
+    X.has_sorted_indices = False
+    before = everything(net)
+    _core.fail_allocation(1)
+    with pytest.raises(MemoryError, match="bytes for a look at the columns"):
+        net.predict(X)
+    assert everything(net) == before
+    assert net.predict(X).tobytes() == net.predict(X.toarray()).tobytes()
 
 
 def test_one_batch_at_a_time() -> None:

@@ -216,13 +216,16 @@ def _quoted(text: str) -> str:
 # ---- the self-test ------------------------------------------------------------------------------
 
 
-def _exact(net: Network, x: NDArray[Any]) -> NDArray[Any]:
-    """Return `predict` with fused multiply-adds, also on a CPU without them."""
-    if net._core.isa != "sse2":
-        return net.predict(x)
-    core = _core.Net(
-        net._plan.specs(), net._plan.core_input, net.dtype.itemsize, "reference_libm", net.seed
-    )
+def fused(net: Network, x: NDArray[Any], activation: str = "identity") -> NDArray[Any]:
+    """Return an activation of what `predict` gives where it has fused multiply-adds.
+
+    A CPU without them takes the library's C function for them, which is slow.
+    """
+    specs = net._plan.specs()
+    if activation != "identity":
+        specs.append({"kind": "activation", "activation": activation, "inputs": [len(specs)]})
+    isa = "reference_libm" if net._core.isa == "sse2" else net._core.isa
+    core = _core.Net(specs, net._plan.core_input, net.dtype.itemsize, isa, net.seed)
     np.asarray(core.parameters())[...] = net.parameters
     np.asarray(core.buffers())[...] = net._buffers
     out = np.empty((len(x), net.outputs), net.dtype)
@@ -242,12 +245,9 @@ def _test_inputs(net: Network) -> NDArray[Any]:
 def _tests(net: Network, heads: _Heads) -> str:
     """Return the test's rows and `main`."""
     dtype, x = net.dtype.name, _test_inputs(net)
-    y = _exact(net, x)
-    arrays = [("x", x), ("y", y)]
+    arrays = [("x", x), ("y", fused(net, x))]
     if heads.proba is not None:
-        proba = y.copy()
-        if heads.proba != "identity":
-            _core.activate(heads.proba, proba)
+        proba = fused(net, x, heads.proba)
         arrays.append(("proba", proba))
     tables = "\n".join(_c_functions.array(f"P_test_{n}", values, dtype) for n, values in arrays)
     proba_lines = "" if heads.proba is None else _PROBA_CHECK
