@@ -115,6 +115,7 @@ def every_layer(dtype: str) -> dict[str, bp.Network]:
             spread = rng.uniform(0.5, 1.5, values.shape)
             values[...] = spread if "variance" in key or "scale" in key else values + spread - 1
         nets[f"m{i}"] = net
+    nets["round"] = bp.Network([16, 64, 8], dtype=dtype, rng=0)  # sizes that leave no rest
     return nets
 
 
@@ -152,7 +153,7 @@ def machine(request: pytest.FixtureRequest) -> tuple[cbuild.Toolchain, tuple[str
     found = compilers()
     if name not in found:
         pytest.skip(f"{name} is not installed")
-    return found[name], ("-O0", *(with_fma() if fused else ()))
+    return found[name], (("-O2", *with_fma()) if fused else ("-O0",))
 
 
 @pytest.fixture(params=["float32", pytest.param("float64", marks=LONG)])

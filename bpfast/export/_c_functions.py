@@ -245,11 +245,28 @@ static inline REAL P_quotient(REAL x) { return x / (1 + M(fabs)(x)); }
 """
 
 LAYERS = """\
-/* y[n_out] = b + w x, w[n_out][n_in], b or NULL: each output one chain */
+/* y[n_out] = b + w x, w[n_out][n_in], b or NULL. Each output is one chain of sums; four go side by
+ * side, so that none waits for its last term. */
 static inline void P_dense(REAL *y, const REAL *x, const REAL *w, const REAL *b, size_t n_in,
     size_t n_out)
 {
-    for (size_t j = 0; j < n_out; ++j, w += n_in) {
+    const size_t whole = n_out / 4 * 4;
+    for (size_t j = 0; j < whole; j += 4, w += 4 * n_in) {
+        const REAL *w1 = w + n_in, *w2 = w1 + n_in, *w3 = w2 + n_in;
+        REAL s0 = b ? b[j] : 0, s1 = b ? b[j + 1] : 0;
+        REAL s2 = b ? b[j + 2] : 0, s3 = b ? b[j + 3] : 0;
+        for (size_t i = 0; i < n_in; ++i) {
+            s0 = P_fma(x[i], w[i], s0);
+            s1 = P_fma(x[i], w1[i], s1);
+            s2 = P_fma(x[i], w2[i], s2);
+            s3 = P_fma(x[i], w3[i], s3);
+        }
+        y[j] = s0;
+        y[j + 1] = s1;
+        y[j + 2] = s2;
+        y[j + 3] = s3;
+    }
+    for (size_t j = whole; j < n_out; ++j, w += n_in) {
         REAL sum = b ? b[j] : 0;
         for (size_t i = 0; i < n_in; ++i) sum = P_fma(x[i], w[i], sum);
         y[j] = sum;
@@ -273,27 +290,24 @@ typedef struct {
     size_t high, wide, step_y, step_x, gap_y, gap_x, top, left, groups;
 } P_window;
 //
-/* y[out_height][out_width][out_channels], w[out_channels][high][wide][channels / groups]. Positions
- * outside are zeros; there `line` or `place` wraps round to a large number. */
-static inline void P_conv(REAL *y, const REAL *x, const REAL *w, const REAL *b, const P_window *v)
+/* y[out_height][out_width][out_channels], w[out_channels][high][wide][channels / groups]. `patch`
+ * takes what a window sees: zeros outside, where `line` or `place` wraps round to a large number. */
+static inline void P_conv(REAL *y, const REAL *x, const REAL *w, const REAL *b, const P_window *v,
+    REAL *patch)
 {
     const size_t depth = v->channels / v->groups, each = v->out_channels / v->groups;
-    for (size_t i = 0; i < v->out_height; ++i) {
-        for (size_t j = 0; j < v->out_width; ++j, y += v->out_channels) {
-            const REAL *k = w;
-            for (size_t o = 0; o < v->out_channels; ++o) {
-                REAL sum = b ? b[o] : 0;
-                for (size_t p = 0; p < v->high * v->wide; ++p, k += depth) {
-                    const size_t line = i * v->step_y + p / v->wide * v->gap_y - v->top;
-                    const size_t place = j * v->step_x + p % v->wide * v->gap_x - v->left;
-                    const size_t at = (line * v->width + place) * v->channels + o / each * depth;
-                    if (line < v->height && place < v->width)
-                        for (size_t c = 0; c < depth; ++c) sum = P_fma(x[at + c], k[c], sum);
-                    else
-                        for (size_t c = 0; c < depth; ++c) sum = P_fma(0, k[c], sum);
-                }
-                y[o] = sum;
+    const size_t taps = v->high * v->wide * depth;
+    for (size_t at = 0; at < v->out_height * v->out_width; ++at) {
+        for (size_t g = 0; g < v->groups; ++g, y += each) {
+            for (size_t p = 0; p < v->high * v->wide; ++p) {
+                const size_t i = at / v->out_width, j = at % v->out_width;
+                const size_t line = i * v->step_y + p / v->wide * v->gap_y - v->top;
+                const size_t place = j * v->step_x + p % v->wide * v->gap_x - v->left;
+                const size_t from = (line * v->width + place) * v->channels + g * depth;
+                const int inside = line < v->height && place < v->width;
+                for (size_t c = 0; c < depth; ++c) patch[p * depth + c] = inside ? x[from + c] : 0;
             }
+            P_dense(y, patch, w + g * each * taps, b ? b + g * each : NULL, taps, each);
         }
     }
 }

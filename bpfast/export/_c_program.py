@@ -38,8 +38,8 @@ class Program:
         Definitions of constants.
     statements : list of str
         From x to y, through ``work``.
-    constants, work : int
-        Numbers in the arrays, and in the buffer.
+    constants, work, patch : int
+        Numbers in the arrays, in the buffer, and in another that takes what a window sees.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Program:
                 raise ValueError(f"weights must be finite to be exported, {name} has others")
         self.arrays: list[str] = []
         self.statements: list[str] = []
-        self.constants = 0
+        self.constants = self.patch = 0
         self._known: set[str] = set()
         self._sources = self._read_sources()
         self._places, self.work = self._place()
@@ -153,7 +153,9 @@ class Program:
 
     def _conv(self, i: int, layer: CoreLayer, y: str, x: list[str]) -> list[str]:
         weights = f"{self._kernel(i)}, {self._param(i, 1, 'bias')}"
-        call = f"P_conv({y}, {x[0]}, {weights}, &{self._window(i)});"
+        kernel = self._params[self._owner(i), 0]
+        self.patch = max(self.patch, math.prod(kernel.shape[:-1]))
+        call = f"P_conv({y}, {x[0]}, {weights}, &{self._window(i)}, patch);"
         return [call, *self._activated(layer, y, y)]
 
     def _maxpool(self, i: int, layer: CoreLayer, y: str, x: list[str]) -> list[str]:

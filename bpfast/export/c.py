@@ -121,6 +121,7 @@ def _document(net: Network, file: str, prefix: str, heads: _Heads) -> str:
 def _opening(net: Network, program: Program, heads: _Heads) -> str:
     """Return the first comment, what is included, and the sizes."""
     size = net.dtype.itemsize
+    buffer = (program.work + program.patch) * size
     lines = [
         f"/* @FILE@ - a {net.sizes} network of {net.dtype.name}, written by bpfast {__version__}.",
         " *",
@@ -136,7 +137,7 @@ def _opening(net: Network, program: Program, heads: _Heads) -> str:
     lines += [
         " *",
         f" * Memory: {program.constants * size:,} bytes of constants (flash), and",
-        f" * {program.work * size:,} bytes of buffer (RAM), which allows one call at a time.",
+        f" * {buffer:,} bytes of buffer (RAM), which allows one call at a time.",
         " * Test:   cc -std=c99 -D PU_TEST_MAIN -x c @FILE@ -o test -lm && ./test",
         " */",
     ]
@@ -166,7 +167,9 @@ enum { PU_INPUTS = @INPUTS@, PU_OUTPUTS = @OUTPUTS@ };
 """
 
 _CLOSING = """\
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
 #pragma GCC pop_options
 #endif
 #endif
@@ -175,7 +178,8 @@ _CLOSING = """\
 
 def _functions(net: Network, program: Program, heads: _Heads) -> str:
     """Return the functions for users."""
-    work = [f"static REAL work[{program.work}];"] if program.work else []
+    sizes = (("work", program.work), ("patch", program.patch))
+    work = [f"static REAL {name}[{size}];" for name, size in sizes if size]
     code = _function(
         "static inline void P_predict(const REAL x[PU_INPUTS], REAL y[PU_OUTPUTS])",
         [*work, *program.statements],
