@@ -1,6 +1,6 @@
 """A network's core layers as C statements, constant arrays and one work buffer.
 
-In the texts ``P_`` and ``PU_`` stand for the file's prefix, as in `_c_functions`.
+In the texts ``P_`` and ``PU_`` stand for the file's prefix, as in `_c_text`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfast.export import _c_functions
+from bpfast.export import _c_functions, _c_text
 from bpfast.layers.shapes import core_shape
 
 if TYPE_CHECKING:
@@ -242,6 +242,6 @@ def applied(activation: str, y: str, x: str, rows: int, columns: int) -> str:
     """Return the statement that applies an activation to a matrix."""
     if activation == "softmax":
         return f"P_softmax({y}, {x}, {rows}, {columns});"
-    if activation not in _c_functions.ACTIVATIONS:
+    if activation not in _c_text.ACTIVATIONS:
         raise ValueError(f"activation {activation} has no form in C")
     return f"P_apply_{activation}({y}, {x}, {rows * columns});"
