@@ -104,7 +104,7 @@ class Average(Callback):
         ValueError
             The network has another number of parameters.
         """
-        from bpfast._data import as_inputs
+        from bpfast._data import as_sparse_or_dense
         from bpfast._statistics import refresh_statistics
 
         if self.average is None:
@@ -113,7 +113,7 @@ class Average(Callback):
             raise ValueError(
                 f"net must have {self.average.size} parameters, got {net.parameters.size}"
             )
-        rows = as_inputs(X, net.input_shape, net.dtype.itemsize)
+        rows = as_sparse_or_dense(X, net.input_shape, net.dtype.itemsize)
         size = check_count("batch_size", batch_size)
         net.parameters[...] = self.average
         refresh_statistics(net, rows, size)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bpfast import _core
 from bpfast._callable_run import call_loss
-from bpfast._data import as_inputs, as_rows, as_weights
+from bpfast._data import as_inputs, as_rows, as_sparse_or_dense, as_weights
 from bpfast.errors import ShapeError
 from bpfast.losses import Loss
 
@@ -44,7 +44,7 @@ class Batches:
     def forward(self, X: ArrayLike, training: bool) -> Array:
         """Return the output of one batch."""
         net = self._net
-        x = as_inputs(X, net.input_shape, net.dtype.itemsize)
+        x = as_sparse_or_dense(X, net.input_shape, net.dtype.itemsize)
         if len(x) == 0:
             raise ShapeError("X must have at least one row")
         out = np.empty((len(x), net.outputs), net.dtype)

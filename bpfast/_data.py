@@ -6,13 +6,14 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfast import _core
+from bpfast import _core, _sparse
 from bpfast._check import bad_type, bad_value, check_non_negative
+from bpfast._sparse import Sparse
 from bpfast._streams import USER
 from bpfast.errors import ShapeError
 
@@ -34,6 +35,7 @@ class Rows:
     Attributes
     ----------
     x : ndarray (rows, inputs)
+        Or a `Sparse`, which stands for one: rows by index, shape and dtype.
     y : ndarray (rows, outputs) or None
         None where `labels` stand for it.
     labels : ndarray of int64 (rows,) or None
@@ -96,15 +98,21 @@ def _convert(name: str, value: object) -> NDArray[Any]:
     if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: fill or drop the masked values first")
     if hasattr(value, "toarray"):
-        raise TypeError(f"{name} must be dense, got a sparse {type(value).__name__}")
+        raise TypeError(
+            f"{name} must be dense, got a sparse {type(value).__name__}: X of fit, predict and "
+            "evaluate may be CSR (.tocsr()), all else needs .toarray()"
+        )
     try:
         return np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"{name} must be a rectangular array: {error}") from None
 
 
-def check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
+def check_finite(name: str, array: NDArray[Any] | Sparse, itemsize: int) -> None:
     """Raise a ValueError that names the first element not finite in the network's dtype."""
+    if isinstance(array, Sparse):
+        _sparse.check_finite(name, array, itemsize)
+        return
     if array.dtype.kind != "f" or len(array) == 0:
         return
     flat = array if array.ndim <= 2 else array.reshape(len(array), -1)
@@ -119,6 +127,19 @@ def check_finite(name: str, array: NDArray[Any], itemsize: int) -> None:
         index = np.unravel_index(row * flat.shape[1] + column, array.shape)
         place = f"({', '.join(map(str, index))})"
     raise ValueError(f"{name} must be finite, got {values[column]} at {place}")
+
+
+def as_sparse_or_dense(
+    value: object, shape: Shape, itemsize: int, name: str = "X", *, scan: bool = True
+) -> NDArray[Any]:
+    """Return what `as_inputs` does, but of compressed rows (CSR) a `Sparse`."""
+    if not isinstance(value, Sparse) and not _sparse.is_csr(value):
+        return as_inputs(value, shape, itemsize, name, scan=scan)
+    if not isinstance(value, Sparse):
+        value = _sparse.as_sparse(name, value, math.prod(shape), _SOURCES)
+    if scan:
+        _sparse.check_finite(name, value, itemsize)
+    return cast("NDArray[Any]", value)
 
 
 def as_inputs(
@@ -166,14 +187,17 @@ def as_rows(
     suffix: str = "",
     *,
     may_stream: bool = False,
+    dense: bool = False,
 ) -> Rows:
     """Return checked rows; `suffix` distinguishes validation data in messages.
 
-    With `may_stream` a memory map X is left to be searched for NaN while it is read.
+    With `may_stream` a memory map X is left to be searched for NaN while it is read. With `dense`
+    an X of compressed rows is refused.
     """
     name_x, name_y = f"X{suffix}", f"y{suffix}"
     streamed = may_stream and isinstance(X, np.memmap)
-    x = as_inputs(X, shape, itemsize, name_x, scan=not streamed)
+    read = as_inputs if dense else as_sparse_or_dense
+    x = read(X, shape, itemsize, name_x, scan=not streamed)
     if len(x) == 0:
         raise ShapeError(f"{name_x} must have at least one row, got shape {x.shape}")
     array = as_array(name_y, y)

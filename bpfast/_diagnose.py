@@ -146,7 +146,7 @@ def diagnose(
     names = _names(feature_names, net.inputs)
     known = chosen if isinstance(chosen, losses.Loss) else None
     size = net.dtype.itemsize
-    given = as_rows(X, y, net.input_shape, net.outputs, known, size, may_stream=True)
+    given = as_rows(X, y, net.input_shape, net.outputs, known, size, may_stream=True, dense=True)
     sample = _drawn(given, most, net.seed)
     check_finite("X", sample.x, size)
     checked = _validation(net, validation_data, known, most)
@@ -202,7 +202,7 @@ def _validation(net: Network, given: object, loss: Loss | None, most: int) -> Ro
         raise bad_type("validation_data", "(X, y)", given)
     size = net.dtype.itemsize
     x, y = given
-    rows = as_rows(x, y, net.input_shape, net.outputs, loss, size, "_validation")
+    rows = as_rows(x, y, net.input_shape, net.outputs, loss, size, "_validation", dense=True)
     return _drawn(rows, most, net.seed)
 
 

@@ -39,29 +39,37 @@ def predict_one(net: Network, x: ArrayLike, out: Array | None) -> Array:
     return out
 
 
-def heads(net: Network) -> tuple[str, str | None]:
+def _ends(net: Network) -> tuple[str, str | None]:
     """Return the last layer's activation, and the kind of the last fit's loss."""
     return net._plan.activation, None if net._loss is None else net._loss.kind
 
 
+def head_of(net: Network) -> str | None:
+    """Return "softmax" or "sigmoid", whichever makes probabilities of the outputs, or None."""
+    last, kind = _ends(net)
+    if last in ("softmax", "sigmoid"):
+        return last
+    fused = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+    return fused.get(kind or "") if last == "identity" else None
+
+
 def probabilities(net: Network, X: ArrayLike) -> Array:
     """Return probabilities; see `Network.predict_proba`."""
-    out = net.predict(X)
-    last, kind = heads(net)
-    if last in ("softmax", "sigmoid"):
-        return out
-    if last == "identity" and kind in ("cross_entropy", "binary_cross_entropy"):
-        _core.activate("softmax" if kind == "cross_entropy" else "sigmoid", out)
-        return out
-    raise ValueError(
-        "predict_proba needs a softmax or sigmoid output, or a fit with loss 'cross_entropy' "
-        f"or 'binary_cross_entropy'; got activation {last!r} and loss {kind!r}"
-    )
+    out, head = net.predict(X), head_of(net)
+    last, kind = _ends(net)
+    if head is None:
+        raise ValueError(
+            "predict_proba needs a softmax or sigmoid output, or a fit with loss 'cross_entropy' "
+            f"or 'binary_cross_entropy'; got activation {last!r} and loss {kind!r}"
+        )
+    if head != last:
+        _core.activate(head, out)
+    return out
 
 
 def yes_or_no(net: Network) -> bool:
     """Whether each output is a class of its own, which a row may be of or not."""
-    last, kind = heads(net)
+    last, kind = _ends(net)
     return kind == "binary_cross_entropy" or (kind is None and last == "sigmoid")
 
 

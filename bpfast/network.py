@@ -26,7 +26,7 @@ from bpfast import (
 from bpfast._batches import Batches
 from bpfast._build import draw_weights, named
 from bpfast._check import check_bool, check_choice, check_count, check_notes
-from bpfast._data import as_inputs, check_finite
+from bpfast._data import as_sparse_or_dense, check_finite
 from bpfast._plan import Plan
 from bpfast._spec import DTYPES, core_rule, read_layers, seed_of
 from bpfast.layers.base import Layer, changes
@@ -198,7 +198,7 @@ class Network:
         ----------
         X : array (rows, inputs) or (rows, *input_shape)
             Any real dtype and layout, memory maps included; read in place. For one channel
-            (rows, height, width) will do.
+            (rows, height, width) will do. Of SciPy's sparse formats CSR, expanded batch by batch.
         y : array (rows,) or (rows, outputs)
             Targets; integer class labels 0 .. outputs - 1 for ``"cross_entropy"``, or one-hot or
             soft rows.
@@ -318,7 +318,7 @@ class Network:
     def predict(self, X: ArrayLike) -> Array:
         """Return the last layer's output, (rows, outputs); any number of threads may call it."""
         self._lock.check_idle("predict")
-        x = as_inputs(X, self.input_shape, self.dtype.itemsize, scan=False)
+        x = as_sparse_or_dense(X, self.input_shape, self.dtype.itemsize, scan=False)
         out = np.empty((len(x), self.outputs), self.dtype)  # the room first, then a look at X
         check_finite("X", x, self.dtype.itemsize)
         if len(x):
@@ -464,6 +464,7 @@ class Network:
         io.save(self, path, notes)
         self.metadata = notes
 
+    to_c = _exports.to_c
     to_onnx = _exports.to_onnx
     to_torch = _exports.to_torch
     load_weights = _reuse.load_weights

@@ -132,6 +132,28 @@ def find_bad_row(x, int itemsize):
     return rows
 
 
+def find_bad_columns(x):
+    """First row of a `Sparse` with a column out of range or twice; the row count if none."""
+    cdef Inputs held = Inputs(x)
+    cdef bpfast_array array
+    cdef bpfast_message message
+    cdef bpfast_status status
+    cdef size_t rows = held.rows(), first = 0, bad, count, piece
+    held.describe(&array)
+    piece = max(1, SCAN_ELEMENTS // max(1, held.data.rows() // max(1, rows)))
+    while first < rows:  # signals are polled between pieces
+        count = min(rows - first, piece)
+        with nogil:
+            status = bpfast_find_bad_columns(&array, count, &bad, &message)
+        check(status, &message)
+        if bad < count:
+            return first + bad
+        first += count
+        array.starts += count
+        PyErr_CheckSignals()
+    return rows
+
+
 def find_bad_label(labels, size_t classes):
     """First of the int64 labels that is not 0 .. classes - 1; their number if none."""
     cdef Borrowed held = Borrowed(labels)
@@ -169,15 +191,16 @@ cdef class Data:
     cdef list held
 
     def __cinit__(self, x=None, y=None, labels=None, weights=None):
+        cdef Inputs inputs
         cdef Borrowed b
         memset(&self.data, 0, sizeof(self.data))
         self.held = []
         if x is None:
             return
-        b = Borrowed(x)
-        self.held.append(b)
-        b.describe(&self.data.x)
-        self.data.rows = b.rows()
+        inputs = Inputs(x)
+        self.held.append(inputs)
+        inputs.describe(&self.data.x)
+        self.data.rows = inputs.rows()
         if y is not None:
             b = Borrowed(y)
             self.held.append(b)

@@ -43,10 +43,38 @@ cdef class Borrowed:
         out.row_stride = self.view.strides[0]
         out.col_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
         out.cols = self.view.shape[1] if self.view.ndim == 2 else 1
+        out.starts = NULL
         return 0
 
     cdef size_t rows(self):
         return self.view.shape[0]
+
+
+cdef class Inputs:
+    """Rows that C reads: an array's, or those of a `bpfast._sparse.Sparse`."""
+
+    cdef Borrowed data, starts, columns
+    cdef object sparse
+
+    def __cinit__(self, x):
+        self.sparse = None if type(x) is ndarray or not hasattr(x, "starts") else x
+        if self.sparse is None:
+            self.data = Borrowed(x)
+        else:
+            self.data, self.starts, self.columns = (
+                Borrowed(x.data), Borrowed(x.starts), Borrowed(x.columns))
+
+    cdef int describe(self, bpfast_array *out) except -1:
+        self.data.describe(out)
+        if self.sparse is not None:
+            out.cols = self.sparse.shape[1]
+            out.starts = <const int64_t *>self.starts.view.buf
+            out.columns = self.columns.view.buf
+            out.wide = self.columns.view.itemsize == 8
+        return 0
+
+    cdef size_t rows(self):
+        return self.data.rows() if self.sparse is None else self.starts.rows() - 1
 
 
 cdef bint hold_row(object value, Py_ssize_t n, bint writable, Py_buffer *view) except -1:

@@ -56,6 +56,12 @@ typedef struct {
     ptrdiff_t row_stride, col_stride; /* bytes; may be negative */
     size_t source;                    /* index of bpfast_source_name */
     size_t cols;
+    /* NULL, or of compressed rows (CSR) where each begins in data, [rows + 1]: row i has the values
+     * data[starts[i]] .. data[starts[i + 1] - 1], contiguous, in these columns, and zeros elsewhere. */
+    const int64_t *starts;
+    const void
+        *columns; /* int32_t, or int64_t where wide; each at most once in a row, in any order */
+    bool wide;
 } bpfast_array;
 
 typedef struct {
@@ -69,6 +75,10 @@ typedef struct {
 /* Index of the first row of [rows] with an element that is not finite once rounded to itemsize
  * bytes, or rows. */
 size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize);
+/* The first of [rows] compressed rows with a column that is not 0 .. cols - 1, or that it has twice; rows
+ * if there is none. */
+bpfast_status bpfast_find_bad_columns(const bpfast_array *x, size_t rows, size_t *bad,
+                                      bpfast_message *message);
 /* The first label that is not 0 .. classes - 1; rows if there is none. */
 size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes);
 

@@ -44,6 +44,9 @@ cdef extern from "bpfast.h" nogil:
         ptrdiff_t row_stride, col_stride
         size_t source
         size_t cols
+        const int64_t *starts
+        const void *columns
+        c_bool wide
 
     ctypedef struct bpfast_data:
         size_t rows
@@ -52,6 +55,9 @@ cdef extern from "bpfast.h" nogil:
         const int64_t *labels
         const double *weights
     size_t bpfast_find_bad_row(const bpfast_array *x, size_t rows, size_t itemsize) noexcept
+    bpfast_status bpfast_find_bad_columns(
+        const bpfast_array *x, size_t rows, size_t *bad, bpfast_message *message
+    ) noexcept
     size_t bpfast_find_bad_label(const int64_t *labels, size_t rows, size_t classes) noexcept
 
     ctypedef struct bpfast_shape:

@@ -46,7 +46,7 @@ def summaries(list arrays, list counts, size_t bins, size_t threads=1, bint exac
 def outputs(Net net, x, list layers, size_t threads=1, bint exact_threads=False):
     """Of each (core layer, low, high), for these rows at inference: (units, values, mean, std,
     units without a positive value, values <= low, values >= high)."""
-    cdef Borrowed held = Borrowed(x)
+    cdef Inputs held = Inputs(x)
     cdef size_t i, n = len(layers), rows = held.rows()
     cdef bpfast_array array
     cdef bpfast_message message

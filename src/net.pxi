@@ -123,7 +123,7 @@ cdef class Net:
         bpfast_net_set_counters(self.net, c)
 
     def standardize(self, x):
-        cdef Borrowed held = Borrowed(x)
+        cdef Inputs held = Inputs(x)
         cdef bpfast_array array
         cdef bpfast_message message
         cdef bpfast_status status
@@ -193,7 +193,8 @@ cdef class Net:
 
     def predict(self, x, out, size_t threads, bint exact_threads=False):
         """`out` is C-contiguous, (rows, outputs), of the network's dtype."""
-        cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
+        cdef Inputs held = Inputs(x)
+        cdef Borrowed result = Borrowed(out, True)
         cdef bpfast_array array
         cdef bpfast_message message
         cdef bpfast_status status
@@ -237,6 +238,7 @@ cdef class Net:
         array.row_stride = 0
         array.col_stride = row.strides[0]
         array.cols = self.info.inputs
+        array.starts = NULL
         if bpfast_find_bad_row(&array, 1, self.info.itemsize) == 0:
             return False
         if self.info.n_parameters <= MOST_WITH_GIL:

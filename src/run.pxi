@@ -140,7 +140,8 @@ cdef class Run:
     # ---- one batch at a time
 
     def forward(self, x, out, size_t part=0):
-        cdef Borrowed held = Borrowed(x), result = Borrowed(out, True)
+        cdef Inputs held = Inputs(x)
+        cdef Borrowed result = Borrowed(out, True)
         cdef bpfast_array array
         cdef size_t rows = held.rows()
         held.describe(&array)

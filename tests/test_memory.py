@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import peers
 import pytest
 
 pytestmark = pytest.mark.skipif(
@@ -118,3 +119,32 @@ def test_many_fits_take_no_more_than_a_few():
     )
     assert first > MEGABYTE
     assert later < MEGABYTE
+
+
+def test_sparse_rows_are_never_dense():
+    """Rows that would take 1.6 GB train and predict in the memory of a batch."""
+    peers.require("scipy.sparse")
+    growth, standard, dense = run(
+        """
+        import scipy.sparse
+        rows, cols, each = 200_000, 2000, 4
+        rng = np.random.default_rng(0)
+        columns = rng.integers(cols // each, size=(rows, each), dtype="i4") * each + np.arange(each)
+        X = scipy.sparse.csr_array(
+            (np.ones(rows * each, "f"), columns.ravel().astype("i4"),
+             np.arange(0, rows * each + 1, each)), shape=(rows, cols))
+        y = np.zeros((rows, 1), "f")
+        net = bp.Network([cols, 8, 1], rng=0)
+        with Peak() as peak:
+            net.fit(X, y, loss="mse", epochs=1, batch_size=256, validation_data=(X, y))
+            net.evaluate(X, y)
+            net.predict(X)
+        scaled = bp.Network([bp.Standardize(), bp.Dense(1)], input_shape=cols, rng=0)
+        with Peak() as again:
+            scaled.fit(X, y, loss="mse", epochs=1, batch_size=256)
+        print(peak.growth, again.growth, rows * cols * 4)
+        """
+    )
+    assert dense == 1_600_000_000
+    assert growth < 24 * MEGABYTE
+    assert standard < 24 * MEGABYTE

@@ -1,4 +1,4 @@
-"""``bpfast export``: a model for other programs, as ONNX or PyTorch's weights."""
+"""``bpfast export``: a model for other programs, as ONNX, PyTorch's weights or C."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bpfast._inference import head_of
 from bpfast.cli import story
 from bpfast.cli.files import check_output
 from bpfast.cli.model import Model, load_model
@@ -60,8 +61,6 @@ def _input_lines(model: Model) -> list[str]:
 
 def _write_onnx(model: Model, out: Path) -> list[str]:
     """Write an ONNX model, whose labels are those of the training file."""
-    from bpfast.export.onnx import head_of
-
     model.net.to_onnx(out)
     if head_of(model.net) is not None:
         return [f"output: label and probabilities of {some(model.classes.tolist())}"]
@@ -86,8 +85,15 @@ def _write_torch(model: Model, out: Path) -> list[str]:
     ]
 
 
+def _write_c(model: Model, out: Path) -> list[str]:
+    """Write a C file."""
+    model.net.to_c(out)
+    return [f"its first lines say how to use it: {out}"]
+
+
 #: Every format, by its name on the command line.
 FORMATS: Final = {
     "onnx": Format(".onnx", _write_onnx),
     "torch": Format(".torch.safetensors", _write_torch),
+    "c": Format(".h", _write_c),
 }

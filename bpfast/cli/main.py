@@ -124,13 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("model", metavar="MODEL", help="a file that train wrote")
     export.add_argument(
         "--to",
-        choices=("onnx", "torch"),
+        choices=("onnx", "torch", "c"),
         required=True,
         help="onnx: a model for onnxruntime and others; torch: the tensors of a state_dict as "
-        "safetensors",
+        "safetensors; c: a C99 file that needs nothing else",
     )
     export.add_argument(
-        "-o", "--out", metavar="FILE", help="default: MODEL as .onnx or .torch.safetensors"
+        "-o", "--out", metavar="FILE", help="default: MODEL as .onnx, .torch.safetensors or .h"
     )
     _add_force(export)
 

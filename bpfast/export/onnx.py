@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import bpfast
 from bpfast._check import bad_type, bad_value, check_bool, check_choice, check_path
 from bpfast._graph import CoreLayer, Graph
-from bpfast._inference import heads, yes_or_no
+from bpfast._inference import head_of, yes_or_no
 from bpfast._spec import DTYPES
 from bpfast.export.operators import (
     ACTIVATIONS,
@@ -90,15 +90,6 @@ def model_proto(
 
 
 # ---- classifiers --------------------------------------------------------------------------------
-
-
-def head_of(net: Network) -> str | None:
-    """Return "softmax" or "sigmoid", whichever makes probabilities of the outputs, or None."""
-    last, kind = heads(net)
-    if last in ("softmax", "sigmoid"):
-        return last
-    losses = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
-    return losses.get(kind or "") if last == "identity" else None
 
 
 def _labels(net: Network, classes: object) -> Array | None:

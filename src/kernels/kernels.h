@@ -134,6 +134,10 @@ typedef struct {
     size_t first;
     const void *mean;  /* [n] subtracted, or NULL */
     const void *scale; /* [n] multiplied afterwards */
+    /* Of compressed rows, else NULL: row r has elements starts[r] .. starts[r + 1] - 1 of data. */
+    const int64_t *starts;
+    const void *columns; /* of each element: int32_t, or int64_t where wide */
+    bool wide;
 } bp_gather_args;
 
 typedef void bp_map_fn(void *y, const void *x, size_t n); /* in place allowed */

@@ -14,7 +14,10 @@ void bp_gather(const bp_kernels *k, const bpfast_array *array, const int64_t *ro
                                  .rows = rows,
                                  .first = first,
                                  .mean = mean,
-                                 .scale = scale};
+                                 .scale = scale,
+                                 .starts = array->starts,
+                                 .columns = array->columns,
+                                 .wide = array->wide};
     k->gather[array->source](to.data, &args, count, array->cols, to.stride);
 }
 
