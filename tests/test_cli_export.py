@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_programs import native
 from command import bp
 from peers import require
 
@@ -97,10 +99,23 @@ def test_torch(tmp_path: Path):
     bpfast.load("mine.safetensors").to_torch().load_state_dict(load_file("mine.torch.safetensors"))
 
 
+def test_c(tmp_path: Path):
+    table(a=X[:, 0].tolist(), b=X[:, 1].tolist(), y=["jay" if x > 5 else "wren" for x in X[:, 0]])
+    train()
+    result = bp("export", "mine.safetensors", "--to", "c")
+    assert result.code == 0, result.err
+    assert "its first lines say how to use it: mine.h" in result.out
+    text = Path("mine.h").read_text()
+    assert '"jay",\n    "wren",' in text
+    source = ["-D", "MINE_TEST_MAIN", "-x", "c", "mine.h", "-o", "test", "-lm"]
+    subprocess.run([*native().compiler, "-std=c99", *source], check=True)
+    assert subprocess.run(["./test"], capture_output=True).returncode == 0
+
+
 def test_what_cannot_be_exported():
     table(a=X[:, 0].tolist(), city=["Bern", "Oslo"] * 20, y=X[:, 1].tolist())
     train("--one-hot", "city")
-    for to in ("onnx", "torch"):
+    for to in ("onnx", "torch", "c"):
         result = bp("export", "mine.safetensors", "--to", to)
         assert result.code == 1
         assert (

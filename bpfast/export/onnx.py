@@ -167,7 +167,7 @@ class _Writer:
     def classifier(self, output: str, head: str, labels: Array | None) -> list[Tensor]:
         """Write probabilities, if they are not there, and labels; return both outputs."""
         columns = self._net.outputs
-        if heads(self._net)[0] != head:
+        if self._net._plan.activation != head:
             options = _axis(head, (columns,), LAST)
             output = self.expression(ACTIVATIONS[head], {X: output}, **options)
         output = self.node("Identity", [output], name="probabilities")
