@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bpfast import _core
 from bpfast._callable_run import call_loss
 from bpfast._data import as_inputs, as_rows, as_weights
+from bpfast._score import objective
 from bpfast.errors import ShapeError
 from bpfast.losses import Loss
 
@@ -101,12 +102,9 @@ class Batches:
         if rows == 0:
             raise ShapeError("X must have at least one row")
         if key not in self._runs or self._runs[key][0] < rows:
-            objective = None
-            if loss is not None:
-                spec = loss.spec()
-                objective = _core.Objective(str(spec["kind"]), float(spec["parameter"]), labels)
             net = self._net
-            run = _core.Run(net._core, None, None, objective, rows, *net._threads())
+            aim = None if loss is None else objective(loss, net.outputs, labels)
+            run = _core.Run(net._core, None, None, aim, rows, *net._threads())
             kept = {k: v for k, v in self._runs.items() if k == _PLAIN}
             self._runs = {**kept, key: (rows, run)}
         return self._runs[key][1]
