@@ -82,10 +82,18 @@ class Batches:
             value, slope = call_loss(loss, y, self.forward(X, True))
             self.backward(slope, False)
             return value + net._core.penalty()
+        value, penalty = self.objective(X, y, loss, sample_weight)()
+        return float(value + penalty)
+
+    def objective(
+        self, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: object
+    ) -> Callable[[], tuple[float, float]]:
+        """Check the batch once; what is returned gives loss and penalty, and leaves gradients."""
+        net = self._net
         rows = as_rows(X, y, net.input_shape, net.outputs, loss, net.dtype.itemsize)
         rows = rows.weighted(as_weights(rows, sample_weight, None, loss, net.outputs))
-        value, penalty = self._run(len(rows), loss, rows.labels is not None).loss(rows.core())
-        return float(value + penalty)
+        run, data = self._run(len(rows), loss, rows.labels is not None), rows.core()
+        return lambda: run.loss(data)
 
     def step(self, optimizer: str | Optimizer) -> None:
         """Make one optimizer step from the gradients, on any run there is."""

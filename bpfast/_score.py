@@ -127,9 +127,7 @@ def objective(loss: Loss, outputs: int, labels: bool, **wanted: bool) -> _core.O
     """
     loss.check_outputs(outputs)
     spec = loss.spec()
-    return _core.Objective(
-        spec["kind"], spec["parameter"], labels, each=spec.get("each"), **wanted
-    )
+    return _core.Objective(spec["kind"], spec["parameter"], labels, each=spec.get("each"), **wanted)
 
 
 def _check_output(net: Network, loss: Loss | Callable[..., Any]) -> None:

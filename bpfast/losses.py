@@ -115,7 +115,9 @@ class Quantile(Loss):
     def check_outputs(self, outputs: int) -> None:
         """Raise a ValueError unless there is one quantile for all, or one for each output."""
         if isinstance(self.tau, tuple) and len(self.tau) != outputs:
-            raise ValueError(f"tau must have one quantile for each of {outputs} outputs, got {self.tau}")
+            raise ValueError(
+                f"tau must have one quantile for each of {outputs} outputs, got {self.tau}"
+            )
 
 
 @value
