@@ -142,6 +142,6 @@ def check_params(params: Mapping[str, Any]) -> None:
         for name in ("dropout", "batch_norm"):
             if params[name]:
                 raise ValueError(
-                    f"{name} must be {type(params[name])(0)!r} with solver 'lbfgs', for which equal "
-                    f"weights must have equal losses; got {params[name]!r}"
+                    f"{name} must be {type(params[name])(0)!r} with solver 'lbfgs', which needs "
+                    f"equal losses for equal weights; got {params[name]!r}"
                 )
