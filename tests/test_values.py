@@ -170,6 +170,9 @@ def test_loss_specs():
         assert losses.get(name).spec() == {"kind": name, "parameter": parameters.get(name, 0.0)}
     assert Huber(3).spec() == {"kind": "huber", "parameter": 3.0}
     assert Quantile(0.9).spec()["parameter"] == 0.9
+    assert Quantile([0.1, 0.9]) == Quantile((0.1, 0.9))
+    assert Quantile((0.1, 0.9)).spec()["each"] == (0.1, 0.9)
+    assert losses.get(Quantile((0.1, 0.9)).config()) == Quantile((0.1, 0.9))
     assert CrossEntropy(0.1).spec()["parameter"] == 0.1
 
 

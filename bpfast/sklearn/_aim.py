@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ class Aim:
     ----------
     target : ndarray (rows,) of class labels, or (rows, outputs)
     loss : Loss
-    head : list of Layer
+    head : sequence of Layer
         The last layers.
     out_activation : str
         scikit-learn's name of the output's activation.
@@ -36,7 +37,7 @@ class Aim:
 
     target: Array
     loss: Loss
-    head: list[Layer]
+    head: Sequence[Layer]
     out_activation: str
     scale: float = 1.0
     shown: float = 1.0

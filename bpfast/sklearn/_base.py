@@ -104,8 +104,8 @@ class BaseMLP(Estimator):
         """Begin the record of a first fit."""
         self.n_iter_ = self.t_ = 0
         self._show_coefs(aim)
-        vars(self).pop("_best", None)
-        vars(self).pop("_first_step", None)
+        self.__dict__.pop("_best", None)
+        self.__dict__.pop("_first_step", None)
         self._no_improvement_count = 0
         if self.solver == "lbfgs":
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ Array = NDArray[Any]
 _SEEDS = 2**31
 
 
-def build(params: dict[str, Any], inputs: int, head: list[Layer], dtype: str, rng: Any) -> Network:
+def build(
+    params: dict[str, Any], inputs: int, head: Sequence[Layer], dtype: str, rng: Any
+) -> Network:
     """Return a network with the weights that training begins with.
 
     `rng`, a RandomState, gives the weights that scikit-learn would draw from it, in the same order;
@@ -48,7 +51,7 @@ def made_of(params: dict[str, Any]) -> dict[str, Any]:
     return {"hidden_layer_sizes": sizes, **{name: params[name] for name in names}}
 
 
-def _units(head: list[Layer]) -> int:
+def _units(head: Sequence[Layer]) -> int:
     """Return the outputs: all layers of a head have as many."""
     first = head[0]
     assert isinstance(first, Dense)
@@ -83,7 +86,8 @@ def _hidden(params: dict[str, Any]) -> list[Layer]:
     for i, units in enumerate(_params.hidden_sizes(params["hidden_layer_sizes"])):
         norms: list[Layer] = [BatchNorm()] if params["batch_norm"] else []
         norms += [LayerNorm()] if params["layer_norm"] else []
-        block = [Dense(units), *norms, Activation(name)] if norms else [Dense(units, name)]
+        block: list[Layer] = [Dense(units, "identity" if norms else name), *norms]
+        block += [Activation(name)] if norms else []
         block += [Dropout(rate)] if rate else []
         layers += [Residual(block)] if params["residual"] and i > 0 else block
     return layers
@@ -133,6 +137,6 @@ def kernels(net: Network, of: dict[str, Array]) -> list[Array]:
     ]
 
 
-def squares(net: Network) -> float:
-    """Return the sum of squares of all kernels that are trained."""
-    return float(sum(np.vdot(w, w) for w in kernels(net, net.params)))
+def squares(arrays: list[Array]) -> float:
+    """Return the sum of squares of all elements."""
+    return float(sum(np.vdot(w, w) for w in arrays))

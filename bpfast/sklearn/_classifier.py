@@ -282,10 +282,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         shares = self._outputs(X, probabilities=True)
         if self._multilabel:
             return (shares > 0.5).astype(np.int64)
-        if self.n_outputs_ > 1:
-            return self.classes_[shares.argmax(axis=1)]
-        yes = shares[:, 0] > 0.5 if len(self.classes_) == 2 else np.zeros(len(shares), bool)
-        return self.classes_[yes.astype(np.int64)]
+        index = shares.argmax(axis=1)
+        if self.n_outputs_ == 1:
+            index = ((shares[:, 0] > 0.5) & (len(self.classes_) == 2)).astype(np.int64)
+        labels: Array = self.classes_[index]
+        return labels
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return the probability of each class, (rows, classes), or of each label."""
@@ -328,7 +329,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self._multilabel:
             table: Array = self._label_binarizer.transform(y)
             return table.astype(np.uint8)
-        return np.searchsorted(self.classes_, y)
+        index: Array = np.searchsorted(self.classes_, y)
+        return index
 
     def _check_classes(self, found: Array) -> None:
         """Raise where labels are not those of before."""
@@ -360,7 +362,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self._multilabel:
             return None
         if len(self.classes_) <= 2:
-            return y.astype(bool)
+            return y.astype(bool).reshape(-1, 1)  # theirs: named True and False in messages
         counts = np.bincount(y)
         counts = counts[counts > 0]
         least = min(self.validation_fraction, 1 - self.validation_fraction) * len(y)

@@ -87,7 +87,7 @@ class _Objective:
         net, aim = self.net, self.aim
         net.parameters[...] = parameters
         loss, own = self.measure()  # `own`: penalties of a network given by the user
-        penalty = self.decay / 2 * _build.squares(net)
+        penalty = self.decay / 2 * _build.squares(self.kernels)
         self.reported = aim.report(loss) + own + penalty
         if aim.scale != 1.0:
             net.gradients *= aim.scale

@@ -183,13 +183,15 @@ class Rules(Callback):
         self.est, self.aim, self.rows, self.steps, self.total = est, aim, rows, steps, total
         self.incremental, self.held, self.stopped = incremental, held, False
         self.score = _scorer(est, aim, held) if est.early_stopping and held is not None else None
+        self.kernels: list[Array] = []
         self.squares = 0.0
 
     def on_train_begin(self, logs: Logs) -> None:
         """Begin the lists that a fit goes on with under warm_start."""
         if self.est.early_stopping and not hasattr(self.est, "_best"):
             self.est._best = self.net._state()
-        self.squares = _build.squares(self.net) if self.est.alpha else 0.0
+        self.kernels = _build.kernels(self.net, self.net.params)
+        self.squares = _build.squares(self.kernels)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool:
         """Record the epoch; return whether training ends."""
@@ -218,7 +220,7 @@ class Rules(Callback):
         """
         if not self.est.alpha:
             return 0.0
-        before, self.squares = self.squares, _build.squares(self.net)
+        before, self.squares = self.squares, _build.squares(self.kernels)
         mean = before + (self.squares - before) * (self.steps - 1) / (2 * self.steps)
         return float(self.est.alpha / 2 * mean * self.steps / self.total)
 
