@@ -33,6 +33,7 @@ def test_check(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_its_own_tests():
     """test_mlp.py as scikit-learn installs it, with ours in place of theirs."""
     if tuple(int(n) for n in __import__("sklearn").__version__.split(".")[:2]) < (1, 9):
@@ -212,6 +213,7 @@ def test_rows_are_drawn_anew_each_epoch():
 # ---- where fits end otherwise -------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_divergence_is_an_error_at_the_end():
     X, y = data("one")
     with pytest.raises(ValueError, match="non-finite parameter weights"):

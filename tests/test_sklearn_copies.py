@@ -83,6 +83,7 @@ def test_a_clone_is_not_fitted():
     assert same_bits(other.fit(X, CLASSES).predict_proba(X), est.predict_proba(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", bp.isas())
 def test_a_pickle_predicts_on_another_row(isa, tmp_path):
     """With the same bits where there are fused multiply-adds, on all rows but sse2."""
@@ -140,7 +141,7 @@ def running(me):
     return count
 
 def search(backend, n_jobs):
-    model = GridSearchCV(MLPClassifier(max_iter=12, random_state=0), grid, cv=3, n_jobs=n_jobs)
+    model = GridSearchCV(MLPClassifier(max_iter=8, random_state=0), grid, cv=3, n_jobs=n_jobs)
     with parallel_backend(backend):
         model.fit(X, y)
     best = model.best_estimator_.network_.parameters
@@ -170,6 +171,7 @@ print(results)
 """
 
 
+@pytest.mark.slow
 def test_searches_with_threads_and_processes():
     """The same bits as one after the other, and never more threads at work than CPUs."""
     require("joblib")
@@ -199,7 +201,8 @@ def test_routed_weights():
     with sklearn.config_context(enable_metadata_routing=True):
         est = MLPRegressor(max_iter=3, random_state=0).set_fit_request(sample_weight=True)
         est.set_score_request(sample_weight=True)
-        model = make_pipeline(StandardScaler(), est)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        model = make_pipeline(scaler, est)
         found = cross_validate(
             model, X, Y, params={"sample_weight": weights}, return_estimator=True, cv=2
         )
@@ -263,6 +266,7 @@ def test_the_extra_is_named_without_scikit_learn():
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples(path, tmp_path):
     """The documentation's examples run, and print what they say they print."""

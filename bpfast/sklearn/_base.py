@@ -213,7 +213,7 @@ class BaseMLP(Estimator):
         net = self.network_
         self.coefs_ = _build.coefs(net)
         self.intercepts_ = _build.intercepts(net)
-        self.n_layers_ = len(self.coefs_) + 1
+        self.n_layers_ = len(self.intercepts_) + 1
         self.n_outputs_ = net.outputs
         self.out_activation_ = aim.out_activation
 

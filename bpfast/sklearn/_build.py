@@ -94,24 +94,27 @@ def _hidden(params: dict[str, Any]) -> list[Layer]:
 
 
 def _draw(net: Network, factor: float, rng: Any) -> None:
-    """Draw kernels and biases uniformly within sqrt(factor / (inputs + outputs)).
+    """Draw what is trained uniformly within sqrt(factor / (inputs + outputs)).
 
     As scikit-learn, after Glorot & Bengio (2010), equation 16; its factor is 6, for sigmoids 2.
     """
     bound = 0.0
+    trained = net._plan.trainable()
     for name, values in _dense(net).items():
+        if not trained[net._plan.parameters[name].layer]:
+            continue
         if name.endswith(".kernel"):
             bound = math.sqrt(factor / sum(values.shape))
         values[...] = rng.uniform(-bound, bound, values.shape)
 
 
 def _dense(net: Network) -> dict[str, Array]:
-    """Return the parameters of the dense layers that are trained, kernel before bias."""
-    plan, trained = net._plan, net._plan.trainable()
+    """Return the parameters of the dense layers, kernel before bias."""
+    plan = net._plan
     return {
         name: net.params[name]
         for name, tensor in plan.parameters.items()
-        if plan.layers[tensor.layer].kind == "dense" and trained[tensor.layer]
+        if plan.layers[tensor.layer].kind == "dense"
     }
 
 

@@ -124,7 +124,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     n_iter_, t_ : int
         Epochs of the last fit; rows seen in all.
     n_layers_, n_outputs_ : int
-        Layers with the input's; the network's outputs.
+        Layers with a bias, and one for the input; the network's outputs.
     out_activation_ : {"softmax", "logistic"}
     n_features_in_, feature_names_in_
         As of all scikit-learn's estimators.

@@ -72,7 +72,8 @@ class QuantileMLPRegressor(BaseRegressor):
     Attributes
     ----------
     network_, coefs_, intercepts_, loss_, ..., feature_names_in_
-        As of `MLPClassifier`, without `classes_`; `out_activation_` is "identity".
+        As of `MLPClassifier`, without `classes_`; the last of `coefs_` is fixed and sums up, and
+        `out_activation_` is "identity".
 
     Notes
     -----
