@@ -16,7 +16,7 @@ from peers import require
 require("sklearn")
 from sklearn import neural_network  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
-from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
 
 from bpfast.sklearn import MLPClassifier, MLPRegressor, QuantileMLPRegressor  # noqa: E402
 
@@ -28,10 +28,17 @@ PAIRS = {
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks fit for too few epochs, and warn of other things
-@parametrize_with_checks([MLPClassifier(), MLPRegressor(), QuantileMLPRegressor()])
-def test_check(estimator, check):
-    """scikit-learn's checks of estimators: all pass, none is expected to fail."""
-    check(estimator)
+@pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor, QuantileMLPRegressor])
+def test_checks(cls):
+    """scikit-learn's checks of estimators: all pass, and none is expected to fail."""
+    results = check_estimator(cls(), on_skip=None, on_fail=None)
+    names = {"passed": [], "skipped": []}
+    for result in results:
+        assert result["status"] in names, (result["check_name"], result["exception"])
+        names[result["status"]].append(result["check_name"])
+    assert len(names["passed"]) >= 50
+    # Where pandas or the array API's switch is missing, or there is nothing to check.
+    assert len(names["skipped"]) <= 4, names["skipped"]
 
 
 @pytest.mark.slow
