@@ -22,7 +22,8 @@ class LossCase:
     outputs: int = 3
 
     def __str__(self) -> str:
-        return f"{self.loss!r}-{self.targets}-{self.last}-{self.outputs}"
+        name = repr(self.loss) if len(repr(self.loss)) < 60 else f"{self.loss.kind} of each"
+        return f"{name}-{self.targets}-{self.last}-{self.outputs}"
 
     @property
     def parameter(self) -> float | np.ndarray:

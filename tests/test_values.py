@@ -337,6 +337,8 @@ def test_bad_values_are_named(cls, arguments, field, refused):
     for value in ("0.5", True, object(), [0.5], 1j, np.ones(2)):
         if field in ("etas", "step_limits") and not isinstance(value, bool):
             continue
+        if field == "tau" and isinstance(value, list):  # a quantile for each output
+            continue
         with pytest.raises(TypeError, match=rf"{field} must be .*got") as caught:
             cls(*arguments, **{field: value})
         assert "\n" not in str(caught.value)
