@@ -161,6 +161,8 @@ def test_same_settings(kind, setting):
 @pytest.mark.parametrize("kind", ["two", "one", "labels"])
 def test_same_early_stopping(kind):
     """The same rows are held out, the same scores stop, the same weights are put back."""
+    if kind == "two" and VERSION < (1, 9):
+        pytest.skip("scikit-learn stops early with words for labels from 1.9 on")
     ours, theirs, X = both(kind, early_stopping=True, max_iter=60, learning_rate_init=0.02)
     agree(ours, theirs, X)
     np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, atol=1e-9)
