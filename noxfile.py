@@ -4,6 +4,7 @@ lint       ruff, mypy, clang-format, cython-lint
 tests      the whole suite, with PyTorch and scikit-learn beside it
 neon       the aarch64 kernels under QEMU, beside those of this CPU
 tests_isa  the suite once for each instruction set that this CPU runs, the newest first
+sklearn_oldest  the estimators with the oldest scikit-learn that they support
 sanitize   the suite on a build with AddressSanitizer and UndefinedBehaviorSanitizer
 serial     a build without OpenMP: its quick tests, and its bits beside those of a build with
 tsan       the threads under ThreadSanitizer; needs clang and its libomp
@@ -90,6 +91,14 @@ def tests_isa(session: nox.Session) -> None:
         # tests/conftest.py stops unless the library says that this row runs.
         env = {"BPFAST_ISA": isa, "BPFAST_EXPECT_ISA": isa}
         session.run("pytest", *(session.posargs or QUICK), env=env)
+
+
+@nox.session
+def sklearn_oldest(session: nox.Session) -> None:
+    """Run the estimators' tests with scikit-learn 1.6.0."""
+    session.install(".[test]", "scikit-learn==1.6.0", "joblib", "scipy<1.16", "pandas<3", "polars")
+    files = (f"tests/test_sklearn{part}.py" for part in ("", "_more", "_copies"))
+    session.run("pytest", "-q", *files, *session.posargs)
 
 
 @nox.session

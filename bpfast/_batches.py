@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from bpfast import _core
 from bpfast._callable_run import call_loss
 from bpfast._data import as_inputs, as_rows, as_sparse_or_dense, as_weights
+from bpfast._score import objective
 from bpfast.errors import ShapeError
 from bpfast.losses import Loss
 
@@ -81,10 +82,18 @@ class Batches:
             value, slope = call_loss(loss, y, self.forward(X, True))
             self.backward(slope, False)
             return value + net._core.penalty()
+        value, penalty = self.objective(X, y, loss, sample_weight)()
+        return float(value + penalty)
+
+    def objective(
+        self, X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: object
+    ) -> Callable[[], tuple[float, float]]:
+        """Check the batch once; what is returned gives loss and penalty, and leaves gradients."""
+        net = self._net
         rows = as_rows(X, y, net.input_shape, net.outputs, loss, net.dtype.itemsize)
         rows = rows.weighted(as_weights(rows, sample_weight, None, loss, net.outputs))
-        value, penalty = self._run(len(rows), loss, rows.labels is not None).loss(rows.core())
-        return float(value + penalty)
+        run, data = self._run(len(rows), loss, rows.labels is not None), rows.core()
+        return lambda: run.loss(data)
 
     def step(self, optimizer: str | Optimizer) -> None:
         """Make one optimizer step from the gradients, on any run there is."""
@@ -101,12 +110,9 @@ class Batches:
         if rows == 0:
             raise ShapeError("X must have at least one row")
         if key not in self._runs or self._runs[key][0] < rows:
-            objective = None
-            if loss is not None:
-                spec = loss.spec()
-                objective = _core.Objective(str(spec["kind"]), float(spec["parameter"]), labels)
             net = self._net
-            run = _core.Run(net._core, None, None, objective, rows, *net._threads())
+            aim = None if loss is None else objective(loss, net.outputs, labels)
+            run = _core.Run(net._core, None, None, aim, rows, *net._threads())
             kept = {k: v for k, v in self._runs.items() if k == _PLAIN}
             self._runs = {**kept, key: (rows, run)}
         return self._runs[key][1]

@@ -104,6 +104,13 @@ def check_open_fraction(name: str, value: object) -> float:
     return check_number(name, value, 0.0, 1.0, low_open=True, high_open=True)
 
 
+def check_open_fractions(name: str, value: object) -> float | tuple[float, ...]:
+    """Return `value` as a float in (0, 1), or a sequence of such as a tuple."""
+    if isinstance(value, list | tuple) and value:
+        return tuple(check_open_fraction(f"{name}[{i}]", v) for i, v in enumerate(value))
+    return check_open_fraction(name, value)
+
+
 def check_optional_positive(name: str, value: object) -> float | None:
     """Return None, or `value` as a float above 0."""
     return None if value is None else check_positive(name, value)

@@ -99,6 +99,7 @@ class Objective:
         accuracy: bool = False,
         errors: bool = False,
         residuals: bool = False,
+        each: Any = None,
     ) -> None: ...
 
 def loss_value(
@@ -121,6 +122,7 @@ class Run:
         ignore_faults: bool = False,
         planned_epochs: float = 1.0,
         accumulate: int = 1,
+        decay: float = 0.0,
     ) -> None: ...
     @property
     def threads(self) -> int: ...

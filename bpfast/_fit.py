@@ -202,6 +202,7 @@ class Fit:
             ignore_faults=self.on_divergence == "ignore",
             planned_epochs=float(self.epochs),
             accumulate=self.accumulate,
+            decay=net._decay,
         )
 
     def _prepare(self) -> Progress:

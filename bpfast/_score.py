@@ -12,7 +12,7 @@ from bpfast import _core, metrics
 from bpfast._callable_run import call_loss
 from bpfast._check import check_real
 from bpfast._data import Rows
-from bpfast.losses import Loss
+from bpfast.losses import Loss, MeanSquaredError
 
 if TYPE_CHECKING:
     from bpfast.network import Network
@@ -57,12 +57,9 @@ class Scorer:
             if labels and name in self.builtin:
                 raise ValueError(f"metrics: {name!r} needs target rows, y holds class labels")
         # A callable loss is scored in Python; its rows still give the metrics.
-        spec: dict[str, Any] = {"kind": "mse", "parameter": 0.0}
-        if isinstance(loss, Loss):
-            spec = dict(loss.spec())
-        self.objective = _core.Objective(
-            str(spec["kind"]),
-            float(spec["parameter"]),
+        self.objective = objective(
+            loss if isinstance(loss, Loss) else MeanSquaredError(),
+            net.outputs,
             labels,
             accuracy="accuracy" in self.builtin,
             errors="mse" in self.builtin or "mae" in self.builtin,
@@ -118,6 +115,19 @@ class Scorer:
         sums = self.net._core.evaluate(rows.core(), self.objective, threads, residuals)
         scores = self.from_sums(sums, () if residuals is None else residuals, self.spread(rows))
         return {**scores, **self.in_python(rows)}
+
+
+def objective(loss: Loss, outputs: int, labels: bool, **wanted: bool) -> _core.Objective:
+    """Return what the core minimises, and which metrics it takes on the way.
+
+    Raises
+    ------
+    ValueError
+        The loss does not go with so many outputs.
+    """
+    loss.check_outputs(outputs)
+    spec = loss.spec()
+    return _core.Objective(spec["kind"], spec["parameter"], labels, each=spec.get("each"), **wanted)
 
 
 def _check_output(net: Network, loss: Loss | Callable[..., Any]) -> None:

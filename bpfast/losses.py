@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from bpfast._check import bad_type, check_fraction, check_open_fraction, check_positive
+from bpfast._check import bad_type, check_fraction, check_open_fractions, check_positive
 from bpfast._value import Value, resolve, value
 
 #: A loss of the user's own.
@@ -26,14 +26,17 @@ class Loss(Value):
 
     checks: ClassVar[Mapping[str, Callable[[str, object], object]]] = {
         "delta": check_positive,
-        "tau": check_open_fraction,
+        "tau": check_open_fractions,
         "label_smoothing": check_fraction,
     }
 
-    def spec(self) -> dict[str, float | str]:
+    def spec(self) -> dict[str, Any]:
         """Return what the core reads: ``kind``, and ``parameter`` (0.0 when it has none)."""
         parameters = [float(value) for value in self.arguments().values()]
         return {"kind": self.kind, "parameter": parameters[0] if parameters else 0.0}
+
+    def check_outputs(self, outputs: int) -> None:
+        """Raise a ValueError where the loss does not go with so many outputs."""
 
 
 class HalfSquaredError(Loss):
@@ -92,8 +95,8 @@ class Quantile(Loss):
 
     Parameters
     ----------
-    tau : float, default 0.5
-        The quantile, in (0, 1).
+    tau : float or tuple of float, default 0.5
+        The quantile, in (0, 1); or one for each output.
 
     References
     ----------
@@ -101,7 +104,20 @@ class Quantile(Loss):
     """
 
     kind: ClassVar[str] = "quantile"
-    tau: float = 0.5
+    tau: float | tuple[float, ...] = 0.5
+
+    def spec(self) -> dict[str, Any]:
+        """Return what the core reads: ``each`` has a quantile for each output."""
+        if isinstance(self.tau, tuple):
+            return {"kind": self.kind, "parameter": 0.0, "each": self.tau}
+        return super().spec()
+
+    def check_outputs(self, outputs: int) -> None:
+        """Raise a ValueError unless there is one quantile for all, or one for each output."""
+        if isinstance(self.tau, tuple) and len(self.tau) != outputs:
+            raise ValueError(
+                f"tau must have one quantile for each of {outputs} outputs, got {self.tau}"
+            )
 
 
 @value

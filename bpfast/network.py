@@ -151,6 +151,7 @@ class Network:
         self._batch_size: int | None = None  # of the last fit
         self._progress: Progress | LiveProgress | None = None  # where an interrupted fit stands
         self._sweep = False  # tests: gradients through GRAD even where they could be fused
+        self._decay = 0.0  # scikit-learn's alpha: L2 of all kernels over a step's weight
         self._lock = _core.FitLock()
         self._batches = Batches(self)
 

@@ -216,14 +216,21 @@ cdef class Data:
 
 
 cdef class Objective:
-    """A loss with its parameter, and which metrics are wanted."""
+    """A loss with its parameter, and which metrics are wanted.
+
+    `each`: float64, a parameter for each output instead, or None."""
 
     cdef bpfast_objective objective
     cdef bytes name
+    cdef Borrowed each
 
     def __cinit__(self, str loss, double parameter, bint labels, bint accuracy=False,
-                  bint errors=False, bint residuals=False):
+                  bint errors=False, bint residuals=False, each=None):
         self.name = loss.encode()
+        self.objective.each = NULL
+        if each is not None:
+            self.each = Borrowed(vector("d", each))
+            self.objective.each = <const double *>self.each.view.buf
         self.objective.loss = self.name
         self.objective.parameter = parameter
         self.objective.labels = labels

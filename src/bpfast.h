@@ -192,6 +192,7 @@ bool bpfast_net_write_average(bpfast_net *net, const void *values);
 typedef struct {
     const char *loss;                 /* NULL: no loss (low-level calls with own gradients) */
     double parameter;                 /* delta, tau or label smoothing */
+    const double *each;               /* [outputs] one for each output instead, or NULL; borrowed */
     bool labels;                      /* targets are class labels */
     bool accuracy, errors, residuals; /* metrics wanted: accuracy; mse and mae; r2 */
 } bpfast_objective;
@@ -204,9 +205,12 @@ typedef struct {
     size_t threads;     /* most threads */
     bool exact_threads; /* use just that many: for tests of oversubscription */
     bool shuffle;
-    bool sweep;            /* gradients go through GRAD even where they could be fused */
-    bool ignore_faults;    /* go on with NaN and infinities */
-    bool check_inputs;     /* look for NaN and infinities while gathering */
+    bool sweep;         /* gradients go through GRAD even where they could be fused */
+    bool ignore_faults; /* go on with NaN and infinities */
+    bool check_inputs;  /* look for NaN and infinities while gathering */
+    double
+        decay; /* sum of all kernels' squares times decay / 2, over the weight of a step's rows, is
+                     part of the loss but not of bpfast_penalty: scikit-learn's alpha */
     double planned_epochs; /* how much work is coming: threads are woken only for enough of it */
 } bpfast_config;
 

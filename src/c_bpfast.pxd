@@ -143,6 +143,7 @@ cdef extern from "bpfast.h" nogil:
     ctypedef struct bpfast_objective:
         const char *loss
         double parameter
+        const double *each
         c_bool labels
         c_bool accuracy, errors, residuals
 
@@ -157,6 +158,7 @@ cdef extern from "bpfast.h" nogil:
         c_bool sweep
         c_bool ignore_faults
         c_bool check_inputs
+        double decay
         double planned_epochs
 
     bpfast_status bpfast_run_new(

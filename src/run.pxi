@@ -13,7 +13,7 @@ cdef class Run:
     def __cinit__(self, Net net, Data train, Data validation, Objective objective,
                   size_t batch_size, size_t threads, bint exact_threads=False, bint shuffle=True,
                   bint sweep=False, bint check_inputs=False, bint ignore_faults=False,
-                  double planned_epochs=1.0, size_t accumulate=1):
+                  double planned_epochs=1.0, size_t accumulate=1, double decay=0.0):
         cdef bpfast_config config
         cdef bpfast_message message
         cdef bpfast_status status
@@ -34,6 +34,7 @@ cdef class Run:
         config.check_inputs = check_inputs
         config.ignore_faults = ignore_faults
         config.planned_epochs = planned_epochs
+        config.decay = decay
         with nogil:
             status = bpfast_run_new(&self.run, net.net, &config, &message)
         check(status, &message)

@@ -22,11 +22,14 @@ class LossCase:
     outputs: int = 3
 
     def __str__(self) -> str:
-        return f"{self.loss!r}-{self.targets}-{self.last}-{self.outputs}"
+        name = repr(self.loss) if len(repr(self.loss)) < 60 else f"{self.loss.kind} of each"
+        return f"{name}-{self.targets}-{self.last}-{self.outputs}"
 
     @property
-    def parameter(self) -> float:
-        return float(self.loss.spec()["parameter"])
+    def parameter(self) -> float | np.ndarray:
+        """One for all outputs, or one for each."""
+        spec = self.loss.spec()
+        return np.array(spec["each"]) if "each" in spec else float(spec["parameter"])
 
     def draw(self, rng: np.random.Generator, rows: int) -> np.ndarray:
         """Targets as `fit` takes them."""
@@ -57,6 +60,8 @@ LOSSES = [
     LossCase(losses.MeanAbsoluteError()),
     LossCase(losses.Huber(0.5)),
     LossCase(losses.Quantile(0.9)),
+    LossCase(losses.Quantile((0.1, 0.5, 0.9))),
+    LossCase(losses.Quantile(tuple(np.linspace(0.02, 0.98, 37).tolist())), outputs=37),
     LossCase(losses.CrossEntropy(), "labels"),
     LossCase(losses.CrossEntropy(), "labels", "softmax"),
     LossCase(losses.CrossEntropy(), "labels", outputs=37),

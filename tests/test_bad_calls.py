@@ -131,6 +131,11 @@ OPTIONS: dict[str, Row] = {
         ValueError,
         'loss "cross_entropy" .* "identity" or "softmax", not "relu"',
     ),
+    "a quantile too few": (
+        fit(loss=losses.Quantile((0.1, 0.9))),
+        ValueError,
+        "tau must have one quantile for each of 3 outputs, got",
+    ),
     "loss without a gradient": (
         lambda net: net.loss_and_gradient(X, Y, loss=lambda y, out: 3.0),
         TypeError,

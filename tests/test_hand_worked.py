@@ -110,6 +110,8 @@ LOSSES = {
     "huber": (losses.Huber(1), [0.5, 3], [0, 0], 21 / 16, [1 / 4, 1 / 2]),
     # 2 too low costs 0.9 * 2, 1 too high 0.1 * 1; half of their sum
     "quantile": (losses.Quantile(0.9), [0, 5], [2, 4], 0.95, [-0.45, 0.05]),
+    # 2 too low costs 0.1 * 2, 1 too high 0.1 * 1; half of their sum
+    "two quantiles": (losses.Quantile((0.1, 0.9)), [0, 5], [2, 4], 0.15, [-0.05, 0.05]),
     # e^z - t z: 2 - 3 ln 2, and 1
     "poisson": ("poisson", [LN2, 0], [3, 0], (3 - 3 * LN2) / 2, [-1 / 2, 1 / 2]),
     # p = (1/4, 3/4), t = (0, 1): -ln 3/4; p - t

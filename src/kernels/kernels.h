@@ -103,6 +103,7 @@ typedef struct {
     const size_t *labels; /* [m], used when targets is NULL */
     const double *scales; /* [m] the gradients' factors: weight of the row over the batch's sum */
     double parameter;     /* delta, tau, or label smoothing */
+    const double *each;   /* [n] the parameter of each output instead, or NULL */
     size_t ld;            /* elements from row to row; with m > 1 all ld >= n of them are memory */
 } bp_loss_args;
 

@@ -95,21 +95,29 @@ BP_INLINE const real *row_of(const void *rows, size_t i, size_t ld)
 
 /* ---- elementwise losses ---- */
 
+/* The loss's parameter for outputs i .. i + n. */
+BP_INLINE vec parameter_at(const bp_loss_args *args, size_t i, size_t n)
+{
+    real lane[BP_VL];
+    if (!args->each) return v_set1((real)args->parameter);
+    for (size_t l = 0; l < BP_VL; ++l) lane[l] = l < n ? (real)args->each[i + l] : (real)0;
+    return v_load(lane);
+}
+
 /* terms(z, t, parameter, &value, &slope) for a vector of elements.
  * average: 1 when the loss is the mean over outputs, 0 when it is their sum. */
 #define BP_ELEMENT_LOSS(name, average)                                                            \
     BP_INLINE double row_##name(real *dz, const real *z, const real *t, const bp_loss_args *args, \
                                 size_t row, size_t n)                                             \
     {                                                                                             \
-        const vec parameter = v_set1((real)args->parameter);                                      \
         const double share = (average) ? 1.0 / (double)n : 1.0;                                   \
         const vec factor = v_set1((real)(args->scales[row] * share));                             \
         vec acc[BP_LANE_VECS];                                                                    \
         for (size_t v = 0; v < BP_LANE_VECS; ++v) acc[v] = v_zero();                              \
         for (size_t i = 0, v = 0; i < n; i += BP_VL, v = (v + 1) % BP_LANE_VECS) {                \
             vec value, slope;                                                                     \
-            name##_terms(load_part(z + i, n - i), load_part(t + i, n - i), parameter, &value,     \
-                         &slope);                                                                 \
+            name##_terms(load_part(z + i, n - i), load_part(t + i, n - i),                        \
+                         parameter_at(args, i, n - i), &value, &slope);                           \
             acc[v] = v_add(acc[v], keep_lanes(value, n - i));                                     \
             if (dz) store_part(dz + i, v_mul(slope, factor), n - i);                              \
         }                                                                                         \
@@ -118,7 +126,6 @@ BP_INLINE const real *row_of(const void *rows, size_t i, size_t ld)
     BP_INLINE void few_##name(double *losses, real *dz, const real *z, const real *t,             \
                               const bp_loss_args *args, size_t row, size_t n)                     \
     {                                                                                             \
-        const vec parameter = v_set1((real)args->parameter);                                      \
         const double share = (average) ? 1.0 / (double)n : 1.0;                                   \
         const vec factor = row_factors(args->scales + row, share);                                \
         vec value[BP_LANES], slope[BP_LANES];                                                     \
@@ -126,6 +133,7 @@ BP_INLINE const real *row_of(const void *rows, size_t i, size_t ld)
         columns_load(slope, z, args->ld, n);                                                      \
         columns_load(value, t, args->ld, n);                                                      \
         for (size_t j = 0; j < n; ++j) {                                                          \
+            const vec parameter = v_set1((real)(args->each ? args->each[j] : args->parameter));   \
             name##_terms(slope[j], value[j], parameter, &value[j], &slope[j]);                    \
             slope[j] = v_mul(slope[j], factor);                                                   \
         }                                                                                         \

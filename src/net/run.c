@@ -142,8 +142,11 @@ bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gra
     const bpfast_net *net = run->net;
     const bool shared = run->tuner.now > 1;
     const bool updates = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_SWEEP;
+    const double of_step = batch->targets.weight_sum;
+    const double decay = run->config.decay > 0 ? run->config.decay / of_step : 0;
     return (bp_gradient){.mode = mode,
                          .penalises = mode == BP_GRADIENT_UPDATE || mode == BP_GRADIENT_STORE,
+                         .decay = decay,
                          .update = update,
                          .grad = net->gradients,
                          .state = {bp_state_slot(net, 0), bp_state_slot(net, 1)},

@@ -236,6 +236,7 @@ bpfast_status bp_objective_read(bp_objective *out, const bpfast_net *net,
     const bool binary = fused == BP_ACT_sigmoid;
     *out = (bp_objective){.loss = loss,
                           .parameter = in->parameter,
+                          .each = in->each,
                           .activation = activation == fused ? fused : BP_ACT_identity,
                           .labels = in->labels,
                           .want_correct = in->accuracy,

@@ -229,6 +229,12 @@ static size_t block_state(const bp_kernels *k, const bp_node *node, size_t i, si
     return node->state + (j * bp_round_up(node->in, k->nr) + i * k->nr) * k->nr;
 }
 
+/* A scale of normalisation is no kernel in this sense. */
+static bool multiplies(const bp_node *node)
+{
+    return node->op == &bp_op_dense || node->op == &bp_op_conv;
+}
+
 /* What follows from a block's new weights. */
 static void finish_block(const bp_kernels *k, const bp_node *node, const bp_gradient *job,
                          const bp_weights *w, size_t i, size_t j)
@@ -260,7 +266,7 @@ void bp_gradient_item(const bp_pass *pass, const bp_item *item, const bp_item *n
             .rows = bp_block_rows(k, w, i),
             .width = bp_panel_width(k, node->out, j),
             .l1 = node->l1,
-            .l2 = node->l2,
+            .l2 = node->l2 + (multiplies(node) ? job->decay : 0),
             .non_negative = node->non_negative};
         if (job->mode == BP_GRADIENT_SWEEP || job->mode == BP_GRADIENT_ADD)
             load_gradient(k, node, &p);

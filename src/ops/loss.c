@@ -83,8 +83,11 @@ void bp_loss_rows(const bp_pass *pass, const bp_objective *o, const bp_targets *
     const double unit = targets->weight_sum > 0 ? 1.0 / targets->weight_sum : 0.0;
     for (size_t first = row0; first < row0 + rows; first += BP_LOSS_GROUP) {
         const size_t m = bp_min(BP_LOSS_GROUP, row0 + rows - first);
-        bp_loss_args args = {
-            .labels = labels, .scales = scales, .parameter = o->parameter, .ld = pass->k->nr};
+        bp_loss_args args = {.labels = labels,
+                             .scales = scales,
+                             .parameter = o->parameter,
+                             .each = o->each,
+                             .ld = pass->k->nr};
         for (size_t i = 0; i < m; ++i) {
             const size_t row = bp_target_row(targets, first + i);
             labels[i] = o->labels ? (size_t)targets->labels[row] : 0;

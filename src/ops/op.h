@@ -161,8 +161,9 @@ enum { BP_SCRATCH_ROWS = 3 };
 typedef struct {
     size_t loss; /* row of losses.inc */
     double parameter;
-    size_t activation; /* applied to z for metrics on the output, or identity */
-    bool labels;       /* integer class labels instead of target rows */
+    const double *each; /* [outputs] in its place, or NULL */
+    size_t activation;  /* applied to z for metrics on the output, or identity */
+    bool labels;        /* integer class labels instead of target rows */
     bool want_correct, want_errors;
     double threshold;  /* of z, where accuracy is by threshold; see by_threshold */
     bool by_threshold; /* else the largest output is the class */
@@ -221,6 +222,7 @@ typedef enum {
 typedef struct {
     bp_gradient_mode mode;
     bool penalises; /* the penalty's gradient is added: once in a step */
+    double decay;   /* added to l2 of each kernel that multiplies */
     const bp_update *update;
     void *grad;          /* GRAD */
     void *state[2];      /* slots, or NULL */
