@@ -149,16 +149,23 @@ def test_inputs_keep_their_type(dtype, solver):
     assert est.predict(rows).dtype == expected
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_sparse_rows(solver):
+@pytest.mark.parametrize("more", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
+def test_sparse_rows(more):
     sparse = require("scipy.sparse")
     rows = np.where(np.abs(X) > 1, X, 0.0)
-    options = {"solver": solver, "max_iter": 5, "random_state": 0}
+    options = {"max_iter": 5, "random_state": 0, **more}
     est = MLPClassifier(**options).fit(rows, CLASSES)
     for form in (sparse.csr_matrix, sparse.csr_array, sparse.csc_array):
         other = MLPClassifier(**options).fit(form(rows), CLASSES)
         assert same_bits(weights(est), weights(other))
         assert same_bits(est.predict_proba(rows), est.predict_proba(form(rows)))
+    one = sparse.csr_array(rows)
+    twice = sparse.csr_array(  # each value as two halves
+        (np.repeat(one.data / 2, 2), np.repeat(one.indices, 2), 2 * one.indptr), shape=one.shape
+    )
+    assert same_bits(weights(est), weights(MLPClassifier(**options).fit(twice, CLASSES)))
+    assert same_bits(est.predict_proba(rows), est.predict_proba(twice))
+    assert twice.nnz == 2 * one.nnz
 
 
 def test_strata_of_more_classes():

@@ -28,14 +28,14 @@ Array = NDArray[Any]
 
 #: Version of the pickled state. A newer one is refused; older ones are read.
 SCHEMA = 1
-#: Rows of a sparse matrix that are made dense at once in prediction.
-_SPARSE_ROWS = 4096
 
 
-def dense(X: Any) -> Array:
-    """Return checked inputs as `Network` takes them: a sparse matrix as an array."""
-    array: Array = X.toarray() if hasattr(X, "toarray") else X
-    return array
+def inputs(X: Any) -> Any:
+    """Return checked inputs as `Network` takes them: of compressed rows each column once."""
+    if hasattr(X, "toarray") and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 class BaseMLP(Estimator):
@@ -85,12 +85,12 @@ class BaseMLP(Estimator):
         else:
             self._take_coefs()
         if self.solver == "lbfgs":
-            _lbfgs.minimize(self, dense(X), weights, aim, tasks)
+            _lbfgs.minimize(self, X, weights, aim, tasks)
         else:
             if self.early_stopping and held is None:
                 X, y, weights, held = self._hold_out(X, y, weights, rng)
                 aim = self._aim(y, weights)
-            _loop.train(self, dense(X), weights, aim, held, tasks, incremental=incremental)
+            _loop.train(self, X, weights, aim, held, tasks, incremental=incremental)
         self._show_coefs(aim)
         if tasks is not None:
             tasks.end()
@@ -118,7 +118,7 @@ class BaseMLP(Estimator):
 
     def _read_data(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         """Return X in float32 or float64, dense or CSR, and y as an array."""
-        return validate_data(  # type: ignore[no-any-return]
+        X, y = validate_data(
             self,
             X,
             y,
@@ -127,6 +127,7 @@ class BaseMLP(Estimator):
             reset=reset,
             **{"multi_output": True, **self._y_options()},
         )
+        return inputs(X), y
 
     def _y_options(self) -> dict[str, Any]:
         """Return what `validate_data` must know of y."""
@@ -155,7 +156,7 @@ class BaseMLP(Estimator):
         X, y = self._read_data(data[0], data[1], reset=False)
         y = self._read_y(y, anew=False)
         weights = sample_weights(X, data[2]) if len(data) == 3 else None
-        return Held(dense(X), self._aim(y, weights).target, weights)
+        return Held(X, self._aim(y, weights).target, weights)
 
     def _hold_out(
         self, X: Any, y: Array, weights: Array | None, rng: Any
@@ -178,7 +179,7 @@ class BaseMLP(Estimator):
             X[kept],
             y[kept],
             None if weights is None else weights[kept],
-            Held(dense(X[held]), target, their_weights),
+            Held(X[held], target, their_weights),
         )
 
     def _strata(self, y: Array) -> Array | None:
@@ -201,10 +202,7 @@ class BaseMLP(Estimator):
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         self._take_coefs()
         predict = self.network_.predict_proba if probabilities else self.network_.predict
-        if not hasattr(X, "toarray"):
-            return predict(X)
-        starts = range(0, X.shape[0], _SPARSE_ROWS)
-        return np.concatenate([predict(dense(X[i : i + _SPARSE_ROWS])) for i in starts])
+        return predict(inputs(X))
 
     # ---- weights that are shown, and may be replaced
 

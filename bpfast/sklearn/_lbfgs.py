@@ -29,7 +29,7 @@ def minimize(est: Any, X: Array, weights: Array | None, aim: Aim, tasks: Tasks |
     from scipy.optimize import minimize as search
 
     work = _in_double(est.network_)
-    total = float(len(X) if weights is None else weights.sum())
+    total = float(X.shape[0] if weights is None else weights.sum())
     measure = _Objective(work, X, weights, aim, est.alpha / total)
     path = _Path(est, work.parameters.copy(), measure, tasks)
     try:

@@ -54,13 +54,13 @@ def train(
 ) -> None:
     """Train `est.network_` for up to `est.max_iter` epochs, or for one."""
     net: Network = est.network_
-    batch_size = _batch_size(est, len(X))
+    batch_size = _batch_size(est, X.shape[0])
     if not incremental or not hasattr(est, "_first_step"):
         net.reset_optimizer()
         est._first_step = net._core.counters()["step"]
         est._rate = float(est.learning_rate_init)
-    total = float(len(X) if weights is None else weights.sum())
-    rules = Rules(est, aim, len(X), -(-len(X) // batch_size), total, held, incremental)
+    total = float(X.shape[0] if weights is None else weights.sum())
+    rules = Rules(est, aim, X.shape[0], -(-X.shape[0] // batch_size), total, held, incremental)
     est.n_iter_ = 0
     net._decay = est.alpha / aim.scale
     try:
