@@ -192,11 +192,12 @@ class _FileTensors:
         return iter(sorted(self._names))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = self._file.get_tensor(name)
-        except (TypeError, AttributeError, ValueError):
+        array: NDArray[Any] | None = None
+        with contextlib.suppress(TypeError, AttributeError, ValueError):
+            array = self._file.get_tensor(name)
+        if array is None or array.dtype.kind == "V":  # the package ml_dtypes knows bfloat16
             dtype, shape = self.kind(name)
-            raise ValueError(f"tensor {show(name)} must fit NumPy, got {dtype} {shape}") from None
+            raise ValueError(f"tensor {show(name)} must fit NumPy, got {dtype} {shape}")
         return array
 
     def kind(self, name: str) -> tuple[str, tuple[int, ...]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,24 +63,22 @@ def build(
     programs: Sequence[str] = ("kernel_check",),
     options: Sequence[str] = cbuild.RELEASE,
     warnings: Sequence[str] = (),
-    rows: Sequence[str] | None = None,
 ) -> Path:
     """Compile the kernels, and programs of tests/c around them; return their folder.
 
-    `kernel_check` has the files `check_*.c`, `kernel_digest` the files `digest_*.c`. Of `rows`
-    alone the kernels get the options, the others' are as in a release. Those of a release come from
-    the build tree, where the environment names one: then what is checked is what is shipped.
+    `kernel_check` has the files `check_*.c`, `kernel_digest` the files `digest_*.c`. Kernels with
+    the options of a release come from the build tree, where the environment names one: then what is
+    checked is what is shipped.
     """
     there = {} if toolchain.runner else built_objects()
     kernels, ready = {}, []
     for name, (source, *flags) in cbuild.kernel_jobs(folder, toolchain.machine).items():
         row, _, f64 = name.rpartition("_")
-        ours = options if rows is None or row in rows else cbuild.RELEASE
         shipped = there.get(f"isa/{row}_f{'64' if f64 == '1' else '32'}.c")
-        if ours == cbuild.RELEASE and shipped:
+        if options == cbuild.RELEASE and shipped:
             ready.append(str(shipped))
         else:
-            kernels[name] = [source, *ours, *flags, *warnings]
+            kernels[name] = [source, *options, *flags, *warnings]
     own = {
         program: jobs(f"{program}.c", options) | jobs(f"{program.split('_')[1]}_*.c", options)
         for program in programs
@@ -97,13 +97,19 @@ def build(
 def check_row(
     program: Path, row: str, seed: int, toolchain: cbuild.Toolchain | None = None
 ) -> None:
-    """Run kernel_check on one row, and read its report; skips what this CPU does not run."""
-    done = (toolchain or native()).run(program, row, str(seed))
-    report = done.stdout + done.stderr
+    """Run kernel_check on one row, both dtypes side by side, and read its reports.
+
+    Skips what this CPU does not run.
+    """
+    run = partial((toolchain or native()).run, program, row, str(seed))
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(run, ("float32", "float64")))
+    report = "".join(done.stdout + done.stderr for done in both)
     print(report)
-    if done.returncode == UNSUPPORTED:
+    codes = [done.returncode for done in both]
+    if codes == [UNSUPPORTED, UNSUPPORTED]:
         pytest.skip(f"this CPU does not run {row}")
-    assert done.returncode == 0, report
+    assert codes == [0, 0], report
     passed = re.findall(rf"^{row} (\w+): (\d+) checks, 0 failed, seed {seed}$", report, re.M)
     assert [dtype for dtype, _ in passed] == ["float32", "float64"]
     assert all(int(checks) > LEAST_CHECKS for _, checks in passed)

@@ -348,7 +348,8 @@ def test_digits_over_ten_seeds() -> None:
 
 
 @pytest.mark.slow
-def test_fashion_mnist_over_three_seeds() -> None:
+@pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_fashion_mnist(seeds: int) -> None:
     """0.8833 is the best multilayer perceptron that users submitted to Fashion-MNIST's page."""
     try:
         load_fashion_mnist()
@@ -359,6 +360,6 @@ def test_fashion_mnist_over_three_seeds() -> None:
     flags = ("--hidden", "256,128", "--epochs", "15", "--quiet", "--json")
     accuracies = [
         bp("train", "fashion-mnist", *flags, "--seed", seed).json["test_accuracy"]
-        for seed in range(3)
+        for seed in range(seeds)
     ]
     assert np.mean(accuracies) >= 0.885, accuracies

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import c_programs
@@ -18,25 +17,19 @@ import pytest
 
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Og", "-g1")
 ROWS = cbuild.isa_rows(platform.machine().lower())
-SHORT = "avx2" if "avx2" in ROWS else next(iter(ROWS))  # instrumented without being asked for
 
 
-def sanitized(folder: Path, rows: Sequence[str]) -> Path:
-    """The program with AddressSanitizer and UndefinedBehaviorSanitizer in these rows and itself."""
+@pytest.fixture(scope="session")
+def sanitized_kernel_check(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program with AddressSanitizer and UndefinedBehaviorSanitizer in all rows and itself."""
+    folder = tmp_path_factory.mktemp("sanitized_kernel_check")
     toolchain = c_programs.native()
     probe = folder / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
     command = [*toolchain.compiler, *SANITIZED, "-o", str(folder / "probe"), str(probe)]
     if subprocess.run(command, capture_output=True, env=cbuild.environment()).returncode != 0:
         c_programs.cannot_build(f"no {SANITIZED[0]} in this compiler")
-    return c_programs.build(folder, toolchain, options=SANITIZED, rows=rows) / "kernel_check"
-
-
-@pytest.fixture(scope="session")
-def sanitized_kernel_check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All rows but that of the short test."""
-    rows = [row for row in ROWS if row != SHORT]
-    return sanitized(tmp_path_factory.mktemp("sanitized_kernel_check"), rows)
+    return c_programs.build(folder, toolchain, options=SANITIZED) / "kernel_check"
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -46,16 +39,10 @@ def test_kernels(native_programs: Path, row: str, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_kernels_of_one_row_sanitized(tmp_path: Path, seed: int) -> None:
-    """The same, with every undefined operation an error."""
-    c_programs.check_row(sanitized(tmp_path, [SHORT]), SHORT, seed)
-
-
-@pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("row", [row for row in ROWS if row != SHORT])
+@pytest.mark.parametrize("row", ROWS)
 def test_kernels_sanitized(sanitized_kernel_check: Path, row: str, seed: int) -> None:
-    """And of the other rows."""
+    """The same, with every undefined operation an error."""
     c_programs.check_row(sanitized_kernel_check, row, seed)
 
 

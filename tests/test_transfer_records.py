@@ -1,4 +1,4 @@
-"""What a trained body is worth and what frozen layers save: the records, and the training again."""
+"""Records of a body's worth, of frozen layers and of looks at weights; and the training again."""
 
 from __future__ import annotations
 
@@ -27,13 +27,22 @@ def script(monkeypatch):
 
 def test_the_record_of_frozen_halves(script):
     frozen = script("frozen")
-    record = json.loads(frozen.RESULTS.read_text())
+    record = json.loads((FOLDER / "results" / "frozen.json").read_text())
     assert [row["name"] for row in record["rows"]] == list(frozen.NAMES)
-    assert record["rounds"] >= frozen.ROUNDS
     for row in record["rows"]:
+        assert row["rounds"] >= frozen.ROUNDS
         assert row["frozen"] >= 1
         assert row["ratio"] <= frozen.MARK
         assert row["frozen_us"] < row["full_us"]
+
+
+def test_the_record_of_looks(script):
+    monitor = script("monitor")
+    record = json.loads((FOLDER / "results" / "monitor.json").read_text())
+    assert [row["name"] for row in record["rows"]] == list(monitor.NAMES)
+    for row in record["rows"]:
+        assert row["rounds"] >= monitor.ROUNDS
+        assert 0 < row["share"] <= monitor.MARK
 
 
 def test_the_frozen_half_keeps_its_bits(script):

@@ -1,7 +1,7 @@
-/* kernel_check.c - checks every kernel of one row of the ISA table, in both dtypes.
+/* kernel_check.c - checks every kernel of one row of the ISA table, in one dtype or both.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- *      kernel_check ROW [SEED]
+ *      kernel_check ROW [SEED [float32|float64]]
  *
  * Linked with src/kernels alone; tests/test_kernels.py builds and runs it. Each check_<group>.c holds
  * the checks of one group of kernels. A line per dtype tells the number of checks and the seed.
@@ -150,8 +150,9 @@ int main(int argc, char **argv)
 {
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
     const size_t row = argc > 1 ? row_index(argv[1]) : bp_isa_count();
+    const char *only = argc > 3 ? argv[3] : "";
     if (row == bp_isa_count()) {
-        fprintf(stderr, "usage: kernel_check ROW [SEED]\nrows:");
+        fprintf(stderr, "usage: kernel_check ROW [SEED [float32|float64]]\nrows:");
         for (size_t i = 0; i < bp_isa_count(); ++i) fprintf(stderr, " %s", bp_isa_name(i));
         fprintf(stderr, "\n");
         return CANNOT;
@@ -164,7 +165,7 @@ int main(int argc, char **argv)
     subject_is("every row", "both dtypes", true);
     check_tables();
     check_mode();
-    run(row, sizeof(float), seed);
-    run(row, sizeof(double), seed);
+    if (strcmp(only, "float64") != 0) run(row, sizeof(float), seed);
+    if (strcmp(only, "float32") != 0) run(row, sizeof(double), seed);
     return checks_failed() ? FAILED : PASSED;
 }
