@@ -44,6 +44,8 @@ cdef class Borrowed:
         out.col_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
         out.cols = self.view.shape[1] if self.view.ndim == 2 else 1
         out.starts = NULL
+        out.columns = NULL
+        out.wide = False
         return 0
 
     cdef size_t rows(self):

@@ -239,6 +239,8 @@ cdef class Net:
         array.col_stride = row.strides[0]
         array.cols = self.info.inputs
         array.starts = NULL
+        array.columns = NULL
+        array.wide = False
         if bpfast_find_bad_row(&array, 1, self.info.itemsize) == 0:
             return False
         if self.info.n_parameters <= MOST_WITH_GIL:
