@@ -108,8 +108,13 @@ def test_c(tmp_path: Path):
     text = Path("mine.h").read_text()
     assert '"jay",\n    "wren",' in text
     source = ["-D", "MINE_TEST_MAIN", "-x", "c", "mine.h", "-o", "test", "-lm"]
-    subprocess.run([*native().compiler, "-std=c99", *source], check=True)
-    assert subprocess.run(["./test"], capture_output=True).returncode == 0
+    strict = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*native().compiler, *strict, *source], check=True)
+    done = subprocess.run(["./test"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    labels = [line.split(": ")[1] for line in done.stdout.splitlines()[:-1]]
+    assert labels
+    assert set(labels) <= {"jay", "wren"}
 
 
 def test_what_cannot_be_exported():

@@ -254,7 +254,7 @@ def _tests(net: Network, heads: _Heads) -> str:
     if heads.labels:
         best = (proba[:, 0] > 0.5).astype(int) if net.outputs == 1 else proba.argmax(axis=1)
         tables += f"\nstatic const int P_test_labels[] = {{{', '.join(map(str, best))}}};\n"
-        labels = _LABEL_CHECK
+        labels = _LABEL_CHECK + (_LABEL_TEXT if heads.classes is not None else "")
     return (
         _TEST.replace("@TABLES@", tables)
         .replace("@PROBA@", proba_lines)
@@ -270,6 +270,9 @@ _PROBA_CHECK = """\
 """
 _LABEL_CHECK = """\
         if (PU_FMA) wrong += P_classify(P_test_x + r * PU_INPUTS) != P_test_labels[r];
+"""
+_LABEL_TEXT = """\
+        printf("row %d: %s\\n", r, P_classes[P_test_labels[r]]);
 """
 
 _TEST = """\
