@@ -44,6 +44,12 @@ class BaseMLP(Estimator):
     A subclass says what y means (`_read_y`, `_aim`) and what an output does (`predict`).
     """
 
+    def __sklearn_tags__(self) -> Any:
+        """Say what the estimator takes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     # ---- training
 
     def _fit(

@@ -15,6 +15,7 @@ from bpfast.schedules import Schedule
 from bpfast.sklearn._aim import Aim
 from bpfast.sklearn._base import BaseMLP, sample_weights
 from bpfast.sklearn._loop import Held
+from bpfast.sklearn._params import keep
 from bpfast.sklearn._sklearn import (
     ClassifierMixin,
     LabelBinarizer,
@@ -175,41 +176,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         n_jobs: int | None = None,
         network: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.layer_norm = layer_norm
-        self.residual = residual
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.schedule = schedule
-        self.clip_norm = clip_norm
-        self.clip_value = clip_value
-        self.callbacks = callbacks
-        self.n_jobs = n_jobs
-        self.network = network
+        keep(self, locals())
 
     @with_callbacks
     def fit(
@@ -303,7 +270,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         """Say what the estimator takes."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
 

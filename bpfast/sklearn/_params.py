@@ -1,4 +1,4 @@
-"""The arguments of the estimators: what each may be, checked when `fit` begins."""
+"""The arguments of the estimators: kept as they come, checked when `fit` begins."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ from bpfast.network import Network
 
 SOLVERS: Final = ("lbfgs", "sgd", "adam")
 RATES: Final = ("constant", "invscaling", "adaptive")
+
+
+def keep(est: object, arguments: Mapping[str, object]) -> None:
+    """Set an estimator's attributes to its constructor's `locals()`, as scikit-learn wants them.
+
+    It reads the names from the signature, by which it clones: each argument unchanged, none more.
+    """
+    for name, value in arguments.items():
+        if name != "self":
+            setattr(est, name, value)
 
 
 def hidden_sizes(value: object) -> list[int]:

@@ -17,6 +17,7 @@ from bpfast.losses import Quantile
 from bpfast.schedules import Schedule
 from bpfast.sklearn._aim import Aim
 from bpfast.sklearn._loop import Held
+from bpfast.sklearn._params import keep
 from bpfast.sklearn._regressor import BaseRegressor
 from bpfast.sklearn._sklearn import with_callbacks
 
@@ -124,40 +125,7 @@ class QuantileMLPRegressor(BaseRegressor):
         n_jobs: int | None = None,
         network: Any = None,
     ) -> None:
-        self.quantiles = quantiles
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.layer_norm = layer_norm
-        self.residual = residual
-        self.schedule = schedule
-        self.clip_norm = clip_norm
-        self.clip_value = clip_value
-        self.callbacks = callbacks
-        self.n_jobs = n_jobs
-        self.network = network
+        keep(self, locals())
 
     @with_callbacks
     def fit(
