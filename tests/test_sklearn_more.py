@@ -305,8 +305,15 @@ BAD = {
         {"hidden_layer_sizes": (3, 0)},
         r"hidden_layer_sizes\[1\] must be an int >= 1, got 0",
     ),
-    "activation": ({"activation": "rlu"}, "activation must be one of .*relu.*, got 'rlu'"),
-    "softmax": ({"activation": "softmax"}, "activation must be one for hidden layers"),
+    "activation": (
+        {"activation": "rlu"},
+        "activation must be one of logistic, identity, sigmoid, .*relu.*, got 'rlu'",
+    ),
+    "softmax": (
+        {"activation": "softmax"},
+        "activation must be one of logistic, ((?!softmax).)*, got 'softmax'",
+    ),
+    "activation of no name": ({"activation": 3}, "activation must be one of logistic.*, got 3"),
     "solver": ({"solver": "newton"}, "solver must be one of lbfgs, sgd, adam, got 'newton'"),
     "alpha": ({"alpha": -1}, "alpha must be a finite number >= 0, got -1"),
     "batch_size": ({"batch_size": 0}, "batch_size must be an int >= 1, got 0"),

@@ -27,6 +27,8 @@ from bpfast.network import Network
 
 SOLVERS: Final = ("lbfgs", "sgd", "adam")
 RATES: Final = ("constant", "invscaling", "adaptive")
+#: Of hidden layers: scikit-learn's name of sigmoid, and ours of all.
+ACTIVATIONS: Final = ("logistic", *(name for name in activations.NAMES if name != "softmax"))
 
 
 def keep(est: object, arguments: Mapping[str, object]) -> None:
@@ -46,13 +48,9 @@ def hidden_sizes(value: object) -> list[int]:
 
 
 def activation(value: object) -> str:
-    """Return our name of an activation; scikit-learn calls sigmoid logistic."""
-    if value == "logistic":
-        return "sigmoid"
-    name = activations.get(value)
-    if name == "softmax":
-        raise bad_value("activation", "one for hidden layers", value)
-    return name
+    """Return our name of a hidden layer's activation; scikit-learn calls sigmoid logistic."""
+    name = check_choice("activation", value, ACTIVATIONS)
+    return "sigmoid" if name == "logistic" else name
 
 
 def threads(n_jobs: object) -> int | None:
