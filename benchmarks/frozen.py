@@ -12,7 +12,6 @@ Writes benchmarks/results/frozen.json.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from functools import partial
@@ -24,8 +23,7 @@ import pairs
 import bpfast as bp
 from bpfast.bench import data
 from bpfast.bench.peers import ours
-from bpfast.bench.workloads import TRAINING, Workload
-from bpfast.cli.main import COUNT
+from bpfast.bench.workloads import Workload
 
 NAMES = ("T4", "T6")
 MARK = 0.75
@@ -40,7 +38,7 @@ def networks(workload: Workload) -> tuple[bp.Network, bp.Network]:
     return full, frozen
 
 
-def row(workload: Workload, rounds: int) -> dict[str, Any]:
+def measure(workload: Workload, rounds: int) -> pairs.Row:
     """Time both in turn."""
     X, y = data.rows(workload)
     nets = networks(workload)
@@ -65,25 +63,19 @@ def row(workload: Workload, rounds: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Time, print and record all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=COUNT, default=ROUNDS, help=f"default {ROUNDS}")
-    rounds = parser.parse_args().rounds
-    here = pairs.one_cpu()
-    rows = []
-    for name in NAMES:
-        found = row(TRAINING[name], rounds)
-        rows.append(found)
-        print(
-            f"{found['network']}: {found['full_us']:,.1f} us a step, "
-            f"{found['frozen_us']:,.1f} with {found['frozen']} layers frozen, "
-            f"ratio {found['ratio']:.3f}",
-            flush=True,
-        )
-    pairs.write("frozen", here, rows)
-    return 0 if all(found["ratio"] <= MARK for found in rows) else 1
+def line(row: pairs.Row) -> str:
+    """Write a row as text."""
+    return (
+        f"{row['network']}: {row['full_us']:,.1f} us a step, "
+        f"{row['frozen_us']:,.1f} with {row['frozen']} layers frozen, "
+        f"ratio {row['ratio']:.3f}"
+    )
+
+
+def holds(row: pairs.Row) -> bool:
+    """Whether a row reaches the mark."""
+    return bool(row["ratio"] <= MARK)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pairs.run("frozen", __doc__, NAMES, ROUNDS, measure, line, holds))

@@ -13,7 +13,6 @@ Writes benchmarks/results/monitor.json.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 import sys
@@ -27,8 +26,7 @@ import pairs
 import bpfast as bp
 from bpfast.bench import data
 from bpfast.bench.peers import ours
-from bpfast.bench.workloads import TRAINING, Workload
-from bpfast.cli.main import COUNT
+from bpfast.bench.workloads import Workload
 
 NAMES = ("T1", "T2", "T3", "T4", "T6")
 ROWS = 60_000
@@ -59,7 +57,7 @@ class Blind(bp.WeightMonitor):
         """Do nothing."""
 
 
-def row(workload: Workload, rounds: int) -> dict[str, Any]:
+def measure(workload: Workload, rounds: int) -> pairs.Row:
     """Time the parts."""
     workload = dataclasses.replace(workload, steps=ROWS // workload.batch)
     X, y = data.rows(workload)
@@ -92,25 +90,19 @@ def row(workload: Workload, rounds: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Time, print and record all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=COUNT, default=ROUNDS, help=f"default {ROUNDS}")
-    rounds = parser.parse_args().rounds
-    here = pairs.one_cpu()
-    rows = []
-    for name in NAMES:
-        found = row(TRAINING[name], rounds)
-        rows.append(found)
-        print(
-            f"{found['network']}: {found['step_us']:,.1f} us a step; a look "
-            f"{found['look_us']:,.1f} us or {found['look_steps']} steps, the watched step "
-            f"{found['watched_steps']} more: {found['share']:.2%} of an epoch",
-            flush=True,
-        )
-    pairs.write("monitor", here, rows)
-    return 0 if all(found["share"] <= MARK for found in rows) else 1
+def line(row: pairs.Row) -> str:
+    """Write a row as text."""
+    return (
+        f"{row['network']}: {row['step_us']:,.1f} us a step; a look "
+        f"{row['look_us']:,.1f} us or {row['look_steps']} steps, the watched step "
+        f"{row['watched_steps']} more: {row['share']:.2%} of an epoch"
+    )
+
+
+def holds(row: pairs.Row) -> bool:
+    """Whether a row reaches the mark."""
+    return bool(row["share"] <= MARK)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pairs.run("monitor", __doc__, NAMES, ROUNDS, measure, line, holds))

@@ -20,10 +20,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pairs
 import sklearn
 from sklearn import datasets, neural_network
 from sklearn.exceptions import ConvergenceWarning
@@ -36,7 +36,6 @@ from bpfast.bench import machine
 from bpfast.bench.turns import SPIN
 from bpfast.cli.main import COUNT
 
-RESULTS = Path(__file__).resolve().parent / "results" / "sklearn_pairs.json"
 DATA: dict[str, Callable[..., Any]] = {
     "iris": datasets.load_iris,
     "wine": datasets.load_wine,
@@ -116,7 +115,7 @@ def row(name: str, solver: str, seeds: int) -> dict[str, Any]:
             taken, score = fit(library, name, solver, seed, threads[library], data)
             seconds[library].append(taken)
             scores[library].append(score)
-    pairs = zip(seconds["theirs"], seconds["ours"], strict=True)
+    both = zip(seconds["theirs"], seconds["ours"], strict=True)
     return {
         "data": name,
         "solver": solver,
@@ -126,7 +125,7 @@ def row(name: str, solver: str, seeds: int) -> dict[str, Any]:
         "ms": {
             library: round(1e3 * statistics.median(seconds[library]), 2) for library in LIBRARIES
         },
-        "speed": round(statistics.median(theirs / our for theirs, our in pairs), 2),
+        "speed": round(statistics.median(theirs / our for theirs, our in both), 2),
     }
 
 
@@ -171,18 +170,10 @@ def main() -> int:
             found = row(name, solver, options.seeds)
             rows.append(found)
             print(json.dumps(found), flush=True)
-    record = {
-        "command": "python benchmarks/sklearn_pairs.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine.describe(),
-        "numpy": machine.numpy_facts(),
-        "sklearn": sklearn.__version__,
-        "rows": rows,
-    }
     if not options.data:
-        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
-        RESULTS.with_suffix(".md").write_text(table(record))
-        print(f"wrote {RESULTS}")
+        facts = {"numpy": machine.numpy_facts(), "sklearn": sklearn.__version__}
+        record = pairs.write("sklearn_pairs", machine.describe(), rows, **facts)
+        (pairs.RESULTS / "sklearn_pairs.md").write_text(table(record))
     return 0 if all(passes(found) for found in rows) else 1
 
 

@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 from cases import same_bits
 
+from bpfast.bench.workloads import TRAINING
+
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
@@ -48,7 +50,7 @@ def test_the_record_of_looks(script):
 def test_the_frozen_half_keeps_its_bits(script):
     """The networks that are timed, trained for a round."""
     frozen = script("frozen")
-    workload = frozen.TRAINING["T6"]
+    workload = TRAINING["T6"]
     _, net = frozen.networks(workload)
     X, y = frozen.data.rows(workload)
     before = {name: view.copy() for name, view in net.params.items()}
