@@ -146,15 +146,38 @@ def _bytes(n: float) -> str:
 
 
 def memory_required(
-    net: Network, batch_size: int, *, rows: int = 0, optimizer: str = "adam"
+    net: Network,
+    batch_size: int,
+    *,
+    rows: int = 0,
+    optimizer: str | Optimizer = "adam",
+    average: bool = False,
 ) -> int:
-    """Return the bytes that training takes beside the data.
+    """Return the bytes that training takes beside the data and what callbacks keep of their own.
 
-    Parameters, gradients, the snapshot of the last finite epoch, optimizer state, and the
-    work memory of a batch; with `rows`, also the order of so many shuffled rows.
+    Parameters, gradients, the snapshot of the last finite epoch, optimizer state, and the work
+    memory of a batch.
+
+    Parameters
+    ----------
+    batch_size : int
+    rows : int, default 0
+        Also the order of so many shuffled rows.
+    optimizer : str or Optimizer, default "adam"
+        Whose state it is.
+    average : bool, default False
+        Also the average of the weights, which `EMA` and `SWA` take in the network: once more the
+        parameters, laid out as the optimizer's state. Their copy of it after the fit, and what
+        `SWA` computes at the end of an epoch, come on top.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
+    TypeError, ValueError
+        An argument is not one of the above.
     MemoryError
         More bytes than can be addressed.
     """
@@ -162,6 +185,7 @@ def memory_required(
 
     rule = str(core_rule(optimizers.get(optimizer))["rule"])
     size, count = check_count("batch_size", batch_size), check_index("rows", rows)
+    averages = check_bool("average", average)
     net._read_layers_if_idle()
-    parts = net._core.memory(size, count, rule)
+    parts = net._core.memory(size, count, rule, averages)
     return sum(parts.values())

@@ -272,9 +272,9 @@ cdef class Net:
             value = bpfast_penalty(self.net)
         return value
 
-    def memory(self, size_t batch_size, size_t rows, str rule):
+    def memory(self, size_t batch_size, size_t rows, str rule, bint average):
         cdef size_t persist, state, work
-        slots = bpfast_optimizer_slots(RULES.index(rule))
+        slots = bpfast_optimizer_slots(RULES.index(rule)) + average  # laid out as one
         if not bpfast_net_memory(self.net, batch_size, rows, slots, &persist, &state, &work):
             raise MemoryError(f"batch_size={batch_size} needs more bytes than can be addressed")
         return {"persist": persist, "state": state, "work": work}

@@ -337,6 +337,7 @@ CALLS: dict[str, Row] = {
         TypeError,
         "rows must be an int >= 0, got 2.5",
     ),
+    "average of 1": (lambda net: net.memory_required(1, average=1), TypeError, "average must be"),
     "memory past 2^62": (
         lambda net: net.memory_required(2**62),
         MemoryError,

@@ -99,6 +99,25 @@ def test_training_takes_what_memory_required_says():
     assert growth > 0.9 * required
 
 
+def test_an_average_takes_what_memory_required_says():
+    """Seen while the fit goes on: afterwards the callback has a copy."""
+    code = """
+        class Look(bp.Callback):
+            def on_epoch_end(self, epoch, logs):
+                self.bytes = anonymous()
+        X = np.ones((64, 512), "f")
+        y = np.ones((64, 16), "f")
+        averages, look = sys.argv[1] == "True", Look()
+        net = bp.Network([512, 2048, 2048, 16], rng=0)
+        callbacks = [look, bp.EMA()] if averages else [look]
+        net.fit(X, y, loss="mse", optimizer="sgd", epochs=2, batch_size=64, callbacks=callbacks)
+        print(look.bytes, net.memory_required(64, optimizer="sgd", average=averages))
+        """
+    (plain, without), (averaged, required) = run(code, False), run(code, True)
+    assert required - without > 20 * MEGABYTE
+    assert abs(averaged - plain - (required - without)) < 3 * MEGABYTE  # pages may be of 2 MB
+
+
 def test_many_fits_take_no_more_than_a_few():
     first, later = run(
         """

@@ -418,6 +418,8 @@ def test_memory_required():
     assert 0 < small.memory_required(32) < large.memory_required(32) < large.memory_required(512)
     assert large.memory_required(32, optimizer="sgd") < large.memory_required(32)
     assert large.memory_required(32, rows=10**6) >= large.memory_required(32) + 8 * 10**6
+    one_array = large.memory_required(32, optimizer="rmsprop")
+    assert large.memory_required(32, optimizer="sgd", average=True) == one_array
     # PARAM, GRAD, SNAPSHOT, two moments, and the packed weights in both orders
     assert large.memory_required(1) >= 6 * large.parameters.nbytes
     with pytest.raises(MemoryError, match="batch_size"):
