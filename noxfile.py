@@ -42,7 +42,8 @@ def group(name: str) -> list[str]:
 
 def c_files() -> list[str]:
     """All C sources and headers; tables (*.inc) and isa.c.in keep their own columns."""
-    return sorted(str(f.relative_to(ROOT)) for f in (ROOT / "src").rglob("*.[ch]"))
+    folders = (ROOT / "src", ROOT / "tests" / "c")
+    return sorted(str(f.relative_to(ROOT)) for folder in folders for f in folder.rglob("*.[ch]"))
 
 
 def cython_files() -> list[str]:

@@ -44,7 +44,8 @@ double random_unit(void);   /* [0, 1) */
 double random_normal(void); /* about normal: mean 0, variance 1, within 6 */
 
 /* The checks, each in a file of its own that is compiled for both dtypes. */
-#define PANEL_CHECKS(X) X(gemm) X(conv) X(columns) X(pool) X(sparse) X(norm) X(rownorm) X(panels) X(gather)
+#define PANEL_CHECKS(X) \
+    X(gemm) X(conv) X(columns) X(pool) X(sparse) X(norm) X(rownorm) X(panels) X(gather)
 #define CHECKS(X) PANEL_CHECKS(X) X(maps) X(update) X(loss) X(reduce) X(random)
 #define DECLARE(name) \
     void check_##name##_f32(const subject *s), check_##name##_f64(const subject *s);
