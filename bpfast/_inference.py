@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,6 +81,15 @@ def classes(net: Network, X: ArrayLike) -> Array:
         return cast(Array, shares.argmax(axis=1))
     yes = (shares > 0.5).astype(np.int64)
     return yes[:, 0] if net.outputs == 1 else yes
+
+
+def noted_classes(net: Network) -> list[Any] | None:
+    """Return the labels in a note of `bpfast train` or `from_sklearn`, one a class, or None."""
+    try:
+        labels = json.loads(net.metadata.get("classes", "null"))
+    except (ValueError, RecursionError):  # the note is the user's to change
+        return None
+    return labels if isinstance(labels, list) and len(labels) == max(net.outputs, 2) else None
 
 
 def evaluate(

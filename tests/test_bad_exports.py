@@ -42,7 +42,7 @@ CALLS: dict[str, Row] = {
     "classes of a regression": (
         lambda net: net.to_c("unused", classes=["a", "b", "c"]),
         ValueError,
-        "classes need a network that gives one label for a row",
+        "classes must be None where a row has not one label, got list of length 3",
     ),
     "one string of classes": (
         lambda net: classifier().to_c("unused", classes="abc"),

@@ -326,6 +326,10 @@ def test_classes_that_train_wrote(tmp_path: Path) -> None:
     net.metadata["classes"] = '["a", "b", "c"]'
     net.to_c(tmp_path / "m.h")
     assert 'm_classes[3] = {\n    "a",\n    "b",\n    "c",\n}' in (tmp_path / "m.h").read_text()
+    for strange in ("no JSON", "[1]", '{"a": 1}', "[" * 10**5):
+        net.metadata["classes"] = strange
+        net.to_c(tmp_path / "m.h")
+        assert "m_classes" not in (tmp_path / "m.h").read_text()
 
 
 def test_what_has_no_form_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from bpfast import __version__, _core, io
 from bpfast._check import bad_type, bad_value, check_path, check_text, listed
-from bpfast._inference import head_of, yes_or_no
+from bpfast._inference import head_of, noted_classes, yes_or_no
 from bpfast.export import _c_functions
 from bpfast.export._c_program import Program, applied
 from bpfast.layers.base import is_list
@@ -66,27 +65,18 @@ class _Heads:
         self.classes = self._read(net, classes)
 
     def _read(self, net: Network, classes: Any) -> list[str] | None:
-        count = max(net.outputs, 2)
         if classes is None:
-            known = _known_classes(net) if self.labels else None
-            return known if known is not None and len(known) == count else None
+            noted = noted_classes(net) if self.labels else None
+            return None if noted is None else [str(label) for label in noted]
         if not is_list(classes) and not isinstance(classes, np.ndarray):
             raise bad_type("classes", "a sequence of str", classes)
         if not self.labels:
-            raise ValueError("classes need a network that gives one label for a row")
+            raise bad_value("classes", "None where a row has not one label", classes)
         texts = [check_text(f"classes[{i}]", text) for i, text in enumerate(classes)]
+        count = max(net.outputs, 2)
         if len(texts) != count:
             raise ValueError(f"classes must be {count} texts, got {len(texts)}: {listed(texts)}")
         return texts
-
-
-def _known_classes(net: Network) -> list[str] | None:
-    """Return the labels that `bpfast train` wrote into the notes."""
-    try:
-        found = json.loads(net.metadata.get("classes", "null"))
-    except ValueError:
-        return None
-    return [str(label) for label in found] if isinstance(found, list) else None
 
 
 def _document(net: Network, file: str, prefix: str, heads: _Heads) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 import bpfast
 from bpfast._check import bad_type, bad_value, check_bool, check_choice, check_path
 from bpfast._graph import CoreLayer, Graph
-from bpfast._inference import head_of, yes_or_no
+from bpfast._inference import head_of, noted_classes, yes_or_no
 from bpfast._spec import DTYPES
 from bpfast.export.operators import (
     ACTIVATIONS,
@@ -52,7 +50,7 @@ def write(
     """Write a file; see `Network.to_onnx`."""
     target = check_path("path", path)
     proto = model_proto(net, dtype=dtype, classifier=classifier, classes=classes)
-    write_atomically(Path(target), proto.SerializeToString())
+    write_atomically(target, proto.SerializeToString())
 
 
 def model_proto(
@@ -96,15 +94,17 @@ def _labels(net: Network, classes: object) -> Array | None:
     """Return what the labels are, int64 or text; None for 0, 1, ..."""
     several = net.outputs > 1 and yes_or_no(net)
     if classes is None:
-        classes = _noted(net.metadata.get("classes"), 2 if net.outputs == 1 else net.outputs)
-        if classes is None or several:
+        noted = None if several else noted_classes(net)
+        if noted is None:
             return None
+        whole = all(type(label) is int for label in noted)
+        classes = noted if whole else [str(label) for label in noted]
     elif several:
         raise bad_value("classes", "None where each output is a yes or no of its own", classes)
     if isinstance(classes, (str, bytes)) or not isinstance(classes, (Sequence, np.ndarray)):
         raise bad_type("classes", "a list of ints or of text", classes)
     labels: list[Any] = np.asarray(classes, object).tolist()
-    wanted = 2 if net.outputs == 1 else net.outputs
+    wanted = max(net.outputs, 2)
     if len(labels) != wanted:
         raise bad_value("classes", f"{wanted} labels", classes)
     if all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
@@ -114,18 +114,6 @@ def _labels(net: Network, classes: object) -> Array | None:
     if all(isinstance(label, str) for label in labels):
         return np.array(labels, object)
     raise bad_type("classes", "all ints or all text", classes)
-
-
-def _noted(note: str | None, count: int) -> list[int] | list[str] | None:
-    """Return the labels in a note of `bpfast train` or `from_sklearn`; others as their text."""
-    try:
-        labels = None if note is None else json.loads(note)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(labels, list) or len(labels) != count:
-        return None
-    whole = all(type(label) is int for label in labels)
-    return labels if whole else [str(label) for label in labels]
 
 
 # ---- nodes --------------------------------------------------------------------------------------
