@@ -127,6 +127,11 @@ class _Builder:
         """Return an array of a layer by its role, or None."""
         return self._arrays.get(join(self._net._plan.path_of(layer), role))
 
+    def ordered(self, layer: Layer, order: _Order, **roles: str) -> dict[str, Array | None]:
+        """Return arrays of a layer by PyTorch's names of their roles, in PyTorch's order."""
+        found = {name: self.array(layer, role) for name, role in roles.items()}
+        return {k: None if array is None else _inverse(order, array) for k, array in found.items()}
+
     def filled(
         self, layer: Layer, order: _Order, make: Callable[[], nn.Module], **arrays: Array | None
     ) -> nn.Module:
@@ -141,29 +146,32 @@ class _Builder:
                         getattr(module, name).copy_(tensor)
         return self._known[key]
 
+    def shape(self, layers: Sequence[Layer], shape: Shape) -> Shape:
+        """Return the shape of what layers one behind the other give."""
+        for layer in layers:
+            shape = self._shape(layer, shape)
+        return shape
+
     def _shape(self, layer: Layer, shape: Shape) -> Shape:
         """Return the shape of what a layer gives; a tied one knows it by its owner."""
         if isinstance(layer, ours.Dense) and layer.tied_to is not None:
             owner = self.array(layer.tied_to, "kernel")
             assert owner is not None
             return owner.shape[:1]
-        if isinstance(layer, (ours.Residual, ours.Siamese)):
-            inner = shape
-            if isinstance(layer, ours.Siamese):
-                inner = (*shape[:-1], shape[-1] // 2)
-            for each in layer.layers:
-                inner = self._shape(each, inner)
-            double = isinstance(layer, ours.Siamese) and layer.merge == "concatenate"
-            return (*inner[:-1], 2 * inner[-1]) if double else inner
+        if isinstance(layer, ours.Residual):
+            return self.shape(layer.layers, shape)
+        if isinstance(layer, ours.Siamese):
+            inner = self.shape(layer.layers, _half(shape))
+            return inner if layer.merge == "distance" else (*inner[:-1], 2 * inner[-1])
         if isinstance(layer, ours.Concatenate):
-            outs = []
-            for branch in layer.branches:
-                inner = shape
-                for each in branch:
-                    inner = self._shape(each, inner)
-                outs.append(inner)
+            outs = [self.shape(branch, shape) for branch in layer.branches]
             return (*outs[0][:-1], sum(out[-1] for out in outs))
         return layer.output_shape(shape)
+
+
+def _half(shape: Shape) -> Shape:
+    """Return the shape of half of the channels."""
+    return (*shape[:-1], shape[-1] // 2)
 
 
 _Made = tuple[list[nn.Module], _Order]
@@ -175,10 +183,9 @@ def _activated(name: str, modules: list[nn.Module]) -> list[nn.Module]:
 
 
 def _dense(b: _Builder, layer: ours.Dense, shape: Shape, order: _Order) -> _Made:
-    tied = layer.tied_to is not None
-    kernel = b.array(layer.tied_to if layer.tied_to is not None else layer, "kernel")
+    kernel = b.array(layer.tied_to or layer, "kernel")
     assert kernel is not None
-    kernel = kernel.T if tied else kernel
+    kernel = kernel.T if layer.tied_to else kernel
     inputs, units = kernel.shape
     linear = b.filled(
         layer,
@@ -257,30 +264,28 @@ def _global_pool(b: _Builder, layer: Layer, shape: Shape, order: _Order) -> _Mad
 def _batch_norm(b: _Builder, layer: ours.BatchNorm, shape: Shape, order: _Order) -> _Made:
     cls = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
     affine = layer.center or layer.scale
-    roles = {
-        "weight": "gamma",
-        "bias": "beta",
-        "running_mean": "running_mean",
-        "running_var": "running_variance",
-    }
-    found = {name: b.array(layer, role) for name, role in roles.items()}
-    norm = b.filled(
+    arrays = b.ordered(
         layer,
         order,
-        lambda: cls(shape[-1], layer.epsilon, layer.momentum, affine=affine),
-        **{k: None if array is None else _inverse(order, array) for k, array in found.items()},
+        weight="gamma",
+        bias="beta",
+        running_mean="running_mean",
+        running_var="running_variance",
     )
+
+    def make() -> nn.Module:
+        return cls(shape[-1], layer.epsilon, layer.momentum, affine=affine)
+
+    norm = b.filled(layer, order, make, **arrays)
     return [norm], order
 
 
 def _row_norm(b: _Builder, layer: Any, shape: Shape, order: _Order) -> _Made:
     if isinstance(layer, ours.RMSNorm):
-        found = {"weight": b.array(layer, "gamma")}
 
         def make() -> nn.Module:
             return nn.RMSNorm(shape[-1], layer.epsilon, elementwise_affine=layer.scale)
     else:
-        found = {"weight": b.array(layer, "gamma"), "bias": b.array(layer, "beta")}
         affine = layer.scale or layer.center
 
         def make() -> nn.Module:
@@ -288,7 +293,7 @@ def _row_norm(b: _Builder, layer: Any, shape: Shape, order: _Order) -> _Made:
                 shape[-1], layer.epsilon, elementwise_affine=affine, bias=layer.center
             )
 
-    arrays = {k: None if array is None else _inverse(order, array) for k, array in found.items()}
+    arrays = b.ordered(layer, order, weight="gamma", bias="beta")  # RMSNorm has no beta
     norm = b.filled(layer, order, make, **arrays)
     return [norm if len(shape) == 1 else ChannelNorm(norm)], order
 
@@ -316,7 +321,7 @@ def _reshape(b: _Builder, layer: ours.Reshape, shape: Shape, order: _Order) -> _
 
 def _residual(b: _Builder, layer: ours.Residual, shape: Shape, order: _Order) -> _Made:
     kernel = b.array(layer, "projection.kernel")
-    wanted = b._shape(layer, shape)
+    wanted = b.shape([layer], shape)
     shortcut: nn.Module = nn.Identity()
     if kernel is not None and kernel.ndim == 2:
         shortcut = b.filled(
@@ -340,8 +345,7 @@ def _concatenate(b: _Builder, layer: ours.Concatenate, shape: Shape, order: _Ord
 
 
 def _siamese(b: _Builder, layer: ours.Siamese, shape: Shape, order: _Order) -> _Made:
-    half = (*shape[:-1], shape[-1] // 2)
-    return [Siamese(b.body(layer.layers, half), layer.merge)], None
+    return [Siamese(b.body(layer.layers, _half(shape)), layer.merge)], None
 
 
 #: Layers that take the features of a vector in any order.
