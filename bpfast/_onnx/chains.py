@@ -60,7 +60,7 @@ class Chains:
         assert step.node is not None
         assert step.top is not None
         size = step.top.shape[-1]
-        halves = [[(0, size // 2), (size // 2, size)][i] for i in range(2)]
+        halves = [(0, size // 2), (size // 2, size)]
         heads = [
             (branch[0].start, branch[0].stop)
             for branch in branches

@@ -72,18 +72,15 @@ def layer_norm(nodes: Nodes, node: Node) -> Step:
         raise error(node, f"must be over the channels alone, got axis={axis}")
     epsilon = number(node, "epsilon", 1e-5)
     gamma, beta = nodes.vector(node, 1, source), nodes.vector(node, 2, source)
-    names = (node.op, *node.inputs[1:])
     if node.op == "RMSNormalization":
         layer = layer_of(node, ours.RMSNorm, epsilon, scale=gamma is not None)
-        return nodes.unary(
-            node, source, layer, order=source.order, constants=names, arrays={"gamma": gamma}
-        )
-    layer = layer_of(node, ours.LayerNorm, epsilon, center=beta is not None)
+    else:
+        layer = layer_of(node, ours.LayerNorm, epsilon, center=beta is not None)
     return nodes.unary(
         node,
         source,
         layer,
         order=source.order,
-        constants=names,
+        constants=(node.op, *node.inputs[1:]),
         arrays={"gamma": gamma, "beta": beta},
     )

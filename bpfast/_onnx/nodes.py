@@ -186,9 +186,9 @@ def _equal(one: Array | None, other: Array | None) -> bool:
 def concat(nodes: Nodes, node: Node) -> Step:
     """Concat of the channels."""
     steps = [nodes.step(node, i) for i in range(len(node.inputs))]
-    rank = len(steps[0].shape) + 1
-    if number(node, "axis") % rank != steps[0].channels_axis:
-        raise error(node, f"must be of the channels, axis {steps[0].channels_axis}")
+    rank, axis = len(steps[0].shape) + 1, number(node, "axis")
+    if axis % rank != steps[0].channels_axis:
+        raise error(node, f"must be of the channels, axis {steps[0].channels_axis}, got {axis}")
     return joined(node, "concat", steps) if len(steps) > 1 else steps[0]
 
 
@@ -196,7 +196,7 @@ def arithmetic(nodes: Nodes, node: Node) -> Step:
     """Add of two tensors; of a constant behind a product, its bias; Sub, Div, ... at the input."""
     given = [name for name in node.inputs if name in nodes.model.constants]
     if len(node.inputs) != 2:
-        raise error(node, "needs two inputs")
+        raise error(node, f"needs two inputs, got {len(node.inputs)}")
     if not given:
         if node.op != "Add":
             raise error(node, "must be with a constant")
@@ -251,8 +251,8 @@ def _scaled(nodes: Nodes, node: Node, source: Step, constant: Array) -> Step:
 def nothing(nodes: Nodes, node: Node) -> Step:
     """Identity, and Cast among floats."""
     source = nodes.step(node)
-    if node.op == "Cast" and number(node, "to") not in (1, 11):  # FLOAT, DOUBLE
-        raise error(node, "must be to float or double")
+    if node.op == "Cast" and (to := number(node, "to")) not in (1, 11):
+        raise error(node, f"must be to float or double, types 1 and 11, got {to}")
     return source
 
 

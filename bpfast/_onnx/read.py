@@ -94,7 +94,9 @@ def from_onnx(
         raise bad_value("source", f"a model with one input, beside weights: it has {names}", source)
     (tensor,) = model.inputs
     if tensor.dtype not in ("float16", "float32", "float64"):
-        raise ValueError(f"input {show(tensor.name)} must be of floats")
+        raise ValueError(
+            f"input {show(tensor.name)} must be of floats, got {tensor.dtype or 'another type'}"
+        )
     layout = LAST if _says_last(model, channels_last) else FIRST
     shape = _row(tensor.shape, layout, given)
     start = Step(shape, layout, scaling=(np.zeros(()), np.ones(())))

@@ -121,7 +121,9 @@ def slice_(nodes: Nodes, node: Node) -> Step:
     if axes is None or [axis % rank for axis in axes] != [source.channels_axis]:
         raise error(node, f"must be of the channels, axis {source.channels_axis}, got {axes}")
     if not (starts and ends and len(starts) == len(ends) == 1) or steps not in (None, [1]):
-        raise error(node, "must be of neighbouring channels")
+        raise error(
+            node, f"must be of neighbouring channels, got {starts} to {ends} in steps of {steps}"
+        )
     first, stop, _ = slice(starts[0], ends[0]).indices(source.shape[-1])
     if source.order is not None:
         raise error(node, "must not be of flattened images with channels first")

@@ -38,6 +38,8 @@ class Step:
         Where the model has the channels; FIRST or LAST, the same for vectors.
     parents : tuple of Step
         What it comes of: none for the input, one with `layers`, several with `join`.
+    layers : tuple of Layer
+        What stands between it and its only parent; none where the values are the same.
     join : {"", "add", "concat", "distance"}
     node : Node or None
         What gave it.
@@ -151,7 +153,7 @@ class Nodes:
         if array is None:
             return None
         if array.dtype.kind not in "iu" or array.ndim > 1:
-            raise error(node, f"must have ints as {name}")
+            raise error(node, f"must have ints as {name}, got {array.dtype} of shape {array.shape}")
         return [int(number) for number in np.atleast_1d(array)]
 
     def bias(
@@ -185,7 +187,6 @@ class Nodes:
         source: Step,
         layer: Layer,
         *,
-        shape: Shape | None = None,
         order: Array | None = None,
         constants: Sequence[object] = (),
         arrays: Mapping[str, Array | None] | None = None,
@@ -202,7 +203,7 @@ class Nodes:
                 self.hold(layer, arrays)
             layer = self._known[key]
         try:
-            shape = layer.output_shape(source.shape) if shape is None else shape
+            shape = layer.output_shape(source.shape)
         except ValueError as problem:
             raise error(node, str(problem)) from None
         return Step(shape, source.layout, (source,), (layer,), node=node, order=order)

@@ -162,7 +162,11 @@ def reduce_mean(nodes: Nodes, node: Node) -> Step:
     axes = nodes.numbers(node, "axes", 1)
     positions = set(range(1, rank)) - {source.channels_axis}
     if rank < 3 or axes is None or {axis % rank for axis in axes} != positions:
-        raise error(node, "must be over all positions of images or sequences")
+        raise error(
+            node,
+            "must be over all positions of images or sequences, "
+            f"got axes {axes} of rows of shape {source.theirs}",
+        )
     if not node.attributes.get("keepdims", 1):
         return nodes.unary(node, source, ours.GlobalAvgPool())
     cls: Any = ours.TABLE[f"AvgPool{rank - 2}D"]
