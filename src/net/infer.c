@@ -46,12 +46,12 @@ bpfast_status bp_infer_plans(bpfast_net *net, bpfast_message *message)
     BP_TRY(bp_arena_try((void **)&net->infer, &layout, "the plans of inference", message));
     size_t rows = MOST;
     if (!net->chain) {
-        BP_TRY(bp_plan_new(&net->infer[0], net, 1, BP_PLAN_INFER, false, message));
+        BP_TRY(bp_plan_new(&net->infer[0], net, 1, 1, BP_PLAN_INFER, false, message));
         rows = bp_max(LEAST, bp_min(MOST, net->l2 / SHARE / bp_max(net->infer[0].row_bytes, 1)));
         bp_plan_free(&net->infer[0]);
     }
-    BP_TRY(bp_plan_new(&net->infer[0], net, rows, BP_PLAN_INFER, false, message));
-    return bp_plan_new(&net->infer[1], net, rows, BP_PLAN_INFER, true, message);
+    BP_TRY(bp_plan_new(&net->infer[0], net, rows, 1, BP_PLAN_INFER, false, message));
+    return bp_plan_new(&net->infer[1], net, rows, 1, BP_PLAN_INFER, true, message);
 }
 
 /* Offsets in a thread's arena. */
@@ -113,6 +113,7 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
                           .w = job->w,
                           .buffers = net->buffers,
                           .own = bp_at(arena, p.own, 1),
+                          .panels = SIZE_MAX,
                           .scratch = bp_at(arena, p.scratch, 1)};
     const bp_fpmode mode = bp_fpmode_enter();
     bp_plan_bind(job->plan, k, arena, m);

@@ -43,6 +43,20 @@ static void read_weights(bpfast_run *run)
     }
 }
 
+/* A segment's steps first .. last on a thread's rows, or on its panels. */
+static void run_part(bpfast_run *run, const bp_pass *pass, size_t segment, size_t first,
+                     size_t last, size_t size, size_t id, size_t row0, size_t rows)
+{
+    const size_t n = run->plan.segments[segment].panels;
+    if (n == 0) {
+        bp_run_steps(run, pass, first, last, row0, rows);
+        return;
+    }
+    const bp_pass panels = bp_run_panels_pass(run, &run->batch[0], pass, bp_share(n, size, id),
+                                              bp_share(n, size, id + 1));
+    for (size_t s = first; s < last; ++s) bp_run_step_of_panels(&run->plan.steps[s], &panels);
+}
+
 /* The forward steps on a thread's rows. */
 static void run_forward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id, size_t row0,
                         size_t rows)
@@ -50,9 +64,10 @@ static void run_forward(bpfast_run *run, const bp_pass *pass, bp_team *team, siz
     const bp_plan *plan = &run->plan;
     for (size_t s = 0; s <= plan->loss_segment; ++s) {
         if (s > 0) bp_team_wait(team, id);
-        bp_plan_ready(plan, pass, s);
-        bp_run_steps(run, pass, plan->segments[s], bp_min(plan->segments[s + 1], plan->n_forward),
-                     row0, rows);
+        if (plan->segments[s].panels == 0) bp_plan_ready(plan, pass, s);
+        run_part(run, pass, s, plan->segments[s].first,
+                 bp_min(plan->segments[s].last, plan->n_forward), bp_team_size(team), id, row0,
+                 rows);
     }
 }
 
@@ -65,10 +80,10 @@ static void run_backward(bpfast_run *run, const bp_pass *pass, bp_team *team, si
     again.learns = false;
     for (size_t s = 0; s < plan->n_segments; ++s) {
         if (s > plan->loss_segment) bp_team_wait(team, id);
-        bp_plan_ready(plan, &again, s);
+        if (plan->segments[s].panels == 0) bp_plan_ready(plan, &again, s);
         if (s < plan->loss_segment) continue;
-        bp_run_steps(run, pass, bp_max(plan->segments[s], plan->n_forward), plan->segments[s + 1],
-                     row0, rows);
+        run_part(run, pass, s, bp_max(plan->segments[s].first, plan->n_forward),
+                 plan->segments[s].last, bp_team_size(team), id, row0, rows);
     }
 }
 

@@ -144,14 +144,22 @@ typedef struct {
     size_t offset;      /* in the batch arena, bytes */
 } bp_buffer;
 
+/* Steps between two meetings of all threads, which split rows, or the panels of the matrices that these
+ * steps write. */
+typedef struct {
+    size_t first, last;
+    size_t panels; /* 0: rows */
+} bp_segment;
+
 typedef struct bp_plan {
     size_t batch;
     bp_buffer *buffers;
     size_t n_buffers;
     bp_step *steps; /* forward, then backward in running order */
     size_t n_forward, n_steps;
-    size_t *segments; /* first step of each stretch between two meetings of all threads; n_steps */
+    bp_segment *segments;
     size_t n_segments, loss_segment;
+    bool splits_columns;                            /* some segment does */
     bp_place *at;                                   /* by node */
     int input, output, delta, targets, input_delta; /* buffer ids */
     bp_item *items;
@@ -166,16 +174,17 @@ typedef struct bp_plan {
 
 typedef enum { BP_PLAN_TRAIN, BP_PLAN_TRAIN_INPUT, BP_PLAN_INFER } bp_plan_kind;
 /* TRAIN_INPUT also carries the gradient to the network's input. `fused`: the loss takes the last
- * pre-activation. */
-bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp_plan_kind kind,
-                          bool fused, bpfast_message *message);
+ * pre-activation. `threads`: the most that will run it. */
+bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, size_t threads,
+                          bp_plan_kind kind, bool fused, bpfast_message *message);
 void bp_plan_free(bp_plan *plan);
 void bp_plan_bind(const bp_plan *plan, const bp_kernels *k, void *arena, bp_panels *m);
 /* First item of thread id of size, by flops. */
 size_t bp_plan_share(const bp_plan *plan, size_t size, size_t id);
 /* First row of part i of `parts` of a batch. */
 size_t bp_plan_part(const bp_plan *plan, size_t rows, size_t parts, size_t i);
-/* The `ready` of a segment's first step; in the first segment also those that wait for nobody. */
+/* The `ready` of a segment's first step where rows are split; in the first segment also those that wait
+ * for nobody. */
 void bp_plan_ready(const bp_plan *plan, const bp_pass *pass, size_t segment);
 
 /* ---- route.c: a plan's steps ---- */

@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * Only here are order and fusion decided: route.c lays the steps forward and backward; then come the
- * gradient items, which touch all layers and are shared among threads by their cost. Where a step's
- * `ready` needs all rows' statistics, all threads meet: steps between two meetings are a segment, which
- * each thread runs on its own rows. Buffers of an inference plan overlap where their lifetimes do not.
+ * gradient items, which touch all layers and are shared among threads by their cost. Steps between two
+ * meetings of all threads are a segment, which each thread runs on its own rows; around a BatchNorm of
+ * vectors on its own columns, so that nobody else has a part of their statistics. Buffers of an inference
+ * plan overlap where their lifetimes do not.
  */
 #include "net.h"
 
@@ -12,16 +13,51 @@
 
 /* ---- segments and parts ---- */
 
-static void find_segments(bp_plan *plan)
+/* Panels of what a step writes, or looks at. */
+static size_t step_panels(const bp_plan *plan, const bp_kernels *k, const bp_step *step)
 {
-    plan->n_segments = 1;
-    plan->segments[0] = 0;
-    for (size_t s = 1; s < plan->n_steps; ++s) {
+    return bp_panel_count(k, plan->buffers[step->out == BP_NONE ? step->in : step->out].cols);
+}
+
+/* Statistics of vectors: who has a panel of columns computes all of it, and waits for nobody. */
+static bool wants_columns(const bp_step *step)
+{
+    return step->flags & (BP_COLLECTS | BP_WAITS) && bp_positions(step->node->to) == 1;
+}
+
+/* Whether step s goes on with the panels of the steps from `first` on. */
+static bool same_panels(const bp_plan *plan, const bp_kernels *k, size_t first, size_t s)
+{
+    const bp_step *start = &plan->steps[first], *step = &plan->steps[s];
+    const bool overwrites = start->split == BP_PANELS && step->out == start->in;
+    return s != plan->n_forward && start->split != BP_ROWS && step->split == BP_PANEL &&
+           !overwrites && step_panels(plan, k, step) == step_panels(plan, k, start);
+}
+
+static bp_segment *open_segment(bp_plan *plan, size_t first, size_t panels)
+{
+    plan->segments[plan->n_segments] = (bp_segment){first, first, panels};
+    return &plan->segments[plan->n_segments++];
+}
+
+/* The batch is gathered, and the loss computed, row by row. */
+static void find_segments(bp_plan *plan, const bp_kernels *k)
+{
+    bp_segment *now = open_segment(plan, 0, 0);
+    for (size_t s = 0, end;; s = end) {
+        if (s == plan->n_forward && now->panels > 0) now = open_segment(plan, s, 0);
         if (s == plan->n_forward) plan->loss_segment = plan->n_segments - 1;
-        if (plan->steps[s].flags & BP_WAITS) plan->segments[plan->n_segments++] = s;
+        if (s == plan->n_steps) return;
+        bool columns = wants_columns(&plan->steps[s]);
+        for (end = s + 1; end < plan->n_steps && same_panels(plan, k, s, end); ++end)
+            columns |= wants_columns(&plan->steps[end]);
+        plan->splits_columns |= columns;
+        if (columns || now->panels > 0)
+            now = open_segment(plan, s, columns ? step_panels(plan, k, &plan->steps[s]) : 0);
+        for (; s < end; now->last = ++s)
+            if (!columns && plan->steps[s].flags & BP_WAITS && s > now->first)
+                now = open_segment(plan, s, 0);
     }
-    if (plan->n_steps <= plan->n_forward) plan->loss_segment = plan->n_segments - 1;
-    plan->segments[plan->n_segments] = plan->n_steps;
 }
 
 size_t bp_plan_part(const bp_plan *plan, size_t rows, size_t parts, size_t i)
@@ -31,7 +67,7 @@ size_t bp_plan_part(const bp_plan *plan, size_t rows, size_t parts, size_t i)
 
 void bp_plan_ready(const bp_plan *plan, const bp_pass *pass, size_t segment)
 {
-    const size_t first = plan->segments[segment];
+    const size_t first = plan->segments[segment].first;
     const size_t last = segment == 0 ? plan->n_steps : bp_min(first + 1, plan->n_steps);
     for (size_t s = first; s < last; ++s) {
         const bp_step *step = &plan->steps[s];
@@ -59,32 +95,42 @@ static void add_item(bp_plan *plan, const bpfast_net *net, bp_item item)
 }
 
 /* One item a block, or a whole column of blocks where max-norm needs it. Blocks run in groups whose
- * panels of x fill half of L2 while all panels of dz pass by. */
-static void kernel_items(bp_plan *plan, const bpfast_net *net, const bp_node *node)
+ * panels of x fill half of L2 while panels panel .. panels of dz pass by. */
+static void kernel_items(bp_plan *plan, const bpfast_net *net, const bp_node *node, size_t panel,
+                         size_t panels)
 {
     const bp_kernels *k = net->k;
     const size_t fit = bp_max(net->l2 / 2 / (k->nr * k->size) / plan->batch, 1);
-    const size_t blocks = bp_panel_count(k, node->in), panels = bp_panel_count(k, node->out);
+    const size_t blocks = bp_panel_count(k, node->in);
     const size_t group = node->max_norm > 0 ? blocks : bp_min(fit, blocks);
     const size_t run = node->max_norm > 0 ? blocks : 1;
     const bool bias = bp_owns_bias(node);
     for (size_t start = 0; start < blocks; start += group)
-        for (size_t j = 0; j < panels; ++j)
+        for (size_t j = panel; j < panels; ++j)
             for (size_t b = start; b < bp_min(start + group, blocks); b += run)
                 add_item(plan, net, (bp_item){node->index, j, b, b + run, bias && b == 0});
 }
 
-static void plan_items(bp_plan *plan, const bpfast_net *net)
+static void node_items(bp_plan *plan, const bpfast_net *net, const bp_node *node, size_t stripe,
+                       size_t stripes)
 {
+    const size_t n = bp_panel_count(net->k, node->out);
+    const size_t panel = bp_share(n, stripes, stripe), panels = bp_share(n, stripes, stripe + 1);
+    if (bp_owns_kernel(node) && bp_trains_kernel(net, node))
+        kernel_items(plan, net, node, panel, panels);
+    else if (bp_owns_bias(node) && bp_trains_bias(net, node))
+        for (size_t j = panel; j < panels; ++j)
+            add_item(plan, net, (bp_item){node->index, j, 0, 0, true});
+}
+
+/* Where threads split columns each updates those that it reads. */
+static void plan_items(bp_plan *plan, const bpfast_net *net, size_t threads)
+{
+    const size_t stripes = plan->splits_columns ? threads : 1;
     plan->n_items = 0;
-    for (size_t i = net->n_nodes; i-- > 0;) {
-        const bp_node *node = &net->nodes[i];
-        if (bp_owns_kernel(node) && bp_trains_kernel(net, node))
-            kernel_items(plan, net, node);
-        else if (bp_owns_bias(node) && bp_trains_bias(net, node))
-            for (size_t j = 0; j < bp_panel_count(net->k, node->out); ++j)
-                add_item(plan, net, (bp_item){i, j, 0, 0, true});
-    }
+    for (size_t stripe = 0; stripe < stripes; ++stripe)
+        for (size_t i = net->n_nodes; i-- > 0;)
+            node_items(plan, net, &net->nodes[i], stripe, stripes);
 }
 
 static size_t count_items(const bpfast_net *net)
@@ -180,7 +226,7 @@ static void place(bp_plan *plan, const bp_kernels *k, bool train, bp_layout *lay
     }
 }
 
-static void lay_steps(bp_plan *plan, bp_route *route, bp_plan_kind kind)
+static void lay_steps(bp_plan *plan, bp_route *route, size_t threads)
 {
     const bpfast_net *net = route->net;
     const size_t n = net->n_nodes;
@@ -188,15 +234,13 @@ static void lay_steps(bp_plan *plan, bp_route *route, bp_plan_kind kind)
     bp_route_forward(route);
     plan->targets =
         bp_route_buffer(plan, "targets", n - 1, plan->batch, net->outputs, net->k->size);
-    if (kind != BP_PLAN_INFER) {
-        bp_route_backward(route);
-        plan_items(plan, net);
-    }
-    find_segments(plan);
+    if (route->train) bp_route_backward(route);
+    find_segments(plan, net->k);
+    if (route->train) plan_items(plan, net, threads);
 }
 
-bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp_plan_kind kind,
-                          bool fused, bpfast_message *message)
+bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, size_t threads,
+                          bp_plan_kind kind, bool fused, bpfast_message *message)
 {
     const bool train = kind != BP_PLAN_INFER;
     const size_t n = net->n_nodes, n_items = train ? count_items(net) : 0;
@@ -206,7 +250,7 @@ bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp
     *plan = (bp_plan){.batch = batch, .delta = BP_NONE, .targets = BP_NONE, .input_delta = BP_NONE};
     const size_t buffers = bp_layout_add(&layout, most_buffers, sizeof(bp_buffer));
     const size_t steps = bp_layout_add(&layout, most_steps, sizeof(bp_step));
-    const size_t segments = bp_layout_add(&layout, most_steps + 1, sizeof(size_t));
+    const size_t segments = bp_layout_add(&layout, most_steps + 2, sizeof(bp_segment));
     const size_t at = bp_layout_add(&layout, n, sizeof(bp_place));
     const size_t items = bp_layout_add(&layout, n_items, sizeof(bp_item));
     const size_t flops = bp_layout_add(&layout, n_items + 1, sizeof(double));
@@ -232,7 +276,7 @@ bpfast_status bp_plan_new(bp_plan *plan, const bpfast_net *net, size_t batch, bp
                       .wanted = bp_at(plan->memory, wanted, 1),
                       .holders = bp_at(plan->memory, holders, 1),
                       .kept = bp_at(plan->memory, kept, 1)};
-    lay_steps(plan, &route, kind);
+    lay_steps(plan, &route, threads);
     set_lifetimes(plan, train);
     place(plan, net->k, train, &arena);
     plan->bytes = arena.size;

@@ -134,13 +134,22 @@ static void timed_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
     for (size_t segment = 0; segment < plan->n_segments; ++segment) {
         if (segment > 0) bp_team_wait(team, id);
         if (segment > 0) lap(watch, at_wait(run));
-        bp_plan_ready(plan, pass, segment);
-        for (size_t s = plan->segments[segment]; s < plan->segments[segment + 1]; ++s) {
-            bp_run_steps(run, pass, s, s + 1, row0, rows);
+        const bp_segment *part = &plan->segments[segment];
+        const bp_pass panels =
+            bp_run_panels_pass(run, batch, pass, bp_share(part->panels, size, id),
+                               bp_share(part->panels, size, id + 1));
+        if (part->panels == 0) bp_plan_ready(plan, pass, segment);
+        for (size_t s = part->first; s <= part->last; ++s) {
+            if (s == plan->n_forward && segment == plan->loss_segment) {
+                bp_run_loss(run, batch, pass, row0, rows);
+                lap(watch, at_loss(run));
+            }
+            if (s == part->last) break;
+            if (part->panels > 0)
+                bp_run_step_of_panels(&plan->steps[s], &panels);
+            else
+                bp_run_steps(run, pass, s, s + 1, row0, rows);
             lap(watch, at_step(run, s));
-            if (s + 1 != plan->n_forward) continue;
-            bp_run_loss(run, batch, pass, row0, rows);
-            lap(watch, at_loss(run));
         }
     }
 }

@@ -40,6 +40,15 @@ static bp_step *add_step(bp_route *r, bp_rows_fn *run, const bp_node *node, cons
     return step;
 }
 
+/* Leaves the statistics of x, and of `kept`, for the next step. */
+static void collect(bp_route *r, bp_rows_fn *run, const bp_node *node, int x, int kept)
+{
+    bp_step *step = add_step(r, run, node, "statistics", x, BP_NONE);
+    step->kept = kept;
+    step->split = BP_PANEL;
+    step->flags = BP_COLLECTS;
+}
+
 static bool trains(const bpfast_net *net, const bp_node *node)
 {
     return bp_trains_kernel(net, node) || bp_trains_bias(net, node);
@@ -85,11 +94,12 @@ static void forward_node(bp_route *r, size_t i)
     if (r->train && needs.partial && (needs.collect_back || trains(r->net, node)))
         at->partial = bp_route_buffer(plan, "gradients of shards", i,
                                       bp_shards(plan->batch) * (node->in + 1), node->out, size);
-    if (collects) add_step(r, needs.collect, node, "statistics", at->x[0], BP_NONE);
+    if (collects) collect(r, needs.collect, node, at->x[0], BP_NONE);
     at->y = r->value[i + 1] = matrix(r, "output", i, bp_node_gives(node), size);
     bp_step *step = add_step(r, run, node, "forward", at->x[0], at->y);
     step->in2 = at->x[1];
     step->ready = r->train ? needs.ready : needs.ready_infer;
+    step->split = needs.split;
     if (collects) step->flags |= BP_WAITS;
     if (skips) step->flags |= BP_SKIP_ACTIVATION;
     if (plan->buffers[at->x[0]].plain) step->flags |= BP_PLAIN;
@@ -136,7 +146,9 @@ static int new_gradient(bp_route *r, size_t layer, bp_shape shape)
 
 static void move(bp_route *r, bp_rows_fn *run, const bp_node *node, size_t value, int in, int out)
 {
-    add_step(r, run, node, "backward", in, out)->shape = bp_value_shape(r->net, value);
+    bp_step *step = add_step(r, run, node, "backward", in, out);
+    step->shape = bp_value_shape(r->net, value);
+    step->split = BP_PANEL;
 }
 
 static bool is_free(const bp_route *r, int buffer)
@@ -223,13 +235,13 @@ static void backward_node(bp_route *r, size_t i, const bp_step *forward)
     model.in2 = BP_NONE;
     model.kept = forward->kept != BP_NONE ? forward->kept : forward->out;
     model.flags = forward->flags & (BP_SKIP_ACTIVATION | BP_PLAIN);
+    model.split = needs.split_back;
     if (needs.derives && !(model.flags & BP_SKIP_ACTIVATION) && !is_free(r, dy))
         model.dz = new_gradient(r, i, node->to);
     r->plan->at[i].delta = model.dz;
     if (needs.keeps_delta && trains(net, node)) r->kept[model.dz] = true;
     if (needs.collect_back) {
-        bp_step *step = add_step(r, needs.collect_back, node, "statistics", dy, BP_NONE);
-        step->kept = model.kept;
+        collect(r, needs.collect_back, node, dy, model.kept);
         model.flags |= BP_WAITS;
     }
     for (size_t j = 0; j < node->n_inputs; ++j) {

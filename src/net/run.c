@@ -35,7 +35,19 @@ bp_pass bp_run_pass(const bpfast_run *run, const bp_batch *batch, size_t id)
                      .seed = net->counters.seed,
                      .step = batch->step,
                      .batch = batch->rows,
+                     .panels = SIZE_MAX,
                      .learns = id == 0 && batch->learns};
+}
+
+bp_pass bp_run_panels_pass(const bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                           size_t first, size_t last)
+{
+    bp_pass part = *pass;
+    part.own = run->own;
+    part.panel = first;
+    part.panels = last;
+    part.learns = batch->learns;
+    return part;
 }
 
 /* DropConnect: the step's masked copies, shared out like the gradients. */
@@ -77,6 +89,12 @@ void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size
         run->plan.steps[s].run(&run->plan.steps[s], pass, row0, rows);
 }
 
+void bp_run_step_of_panels(const bp_step *step, const bp_pass *pass)
+{
+    if (step->ready && step->flags & BP_WAITS) step->ready(step, pass);
+    step->run(step, pass, 0, pass->batch);
+}
+
 void bp_run_loss(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
                  size_t rows)
 {
@@ -90,7 +108,7 @@ static void segment_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *
                          size_t segment, size_t row0, size_t rows)
 {
     const bp_plan *plan = &run->plan;
-    const size_t first = plan->segments[segment], last = plan->segments[segment + 1];
+    const size_t first = plan->segments[segment].first, last = plan->segments[segment].last;
     if (segment == 0) bp_run_gather(run, batch, row0, rows);
     if (segment != plan->loss_segment) {
         bp_run_steps(run, pass, first, last, row0, rows);
@@ -113,6 +131,20 @@ static size_t row_parts(const bpfast_run *run, size_t rows, size_t size)
     return bp_max(bp_min(rows / size / ROWS, most), cached);
 }
 
+/* One panel after the other, which stays in cache from its product on. */
+static void segment_panels(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                           const bp_segment *segment, size_t size, size_t id)
+{
+    size_t j;
+    bp_claimer c = bp_claim_open(run->claims, size, id, bp_share(segment->panels, size, id),
+                                 bp_share(segment->panels, size, id + 1));
+    while (bp_claim_next(&c, &j)) {
+        const bp_pass part = bp_run_panels_pass(run, batch, pass, j, j + 1);
+        for (size_t s = segment->first; s < segment->last; ++s)
+            bp_run_step_of_panels(&run->plan.steps[s], &part);
+    }
+}
+
 static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
                           bp_team *team, size_t id)
 {
@@ -122,6 +154,10 @@ static void step_all_rows(bpfast_run *run, const bp_batch *batch, const bp_pass 
     for (size_t segment = 0; segment < plan->n_segments; ++segment) {
         size_t part;
         if (segment > 0) bp_team_wait(team, id);
+        if (plan->segments[segment].panels > 0) {
+            segment_panels(run, batch, pass, &plan->segments[segment], size, id);
+            continue;
+        }
         bp_plan_ready(plan, pass, segment);
         if (size * each == 1) {
             segment_rows(run, batch, pass, segment, 0, rows);

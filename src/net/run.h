@@ -75,6 +75,12 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
                        size_t id, bp_gradient_mode mode);
 bp_pass bp_run_pass(const bpfast_run *run, const bp_batch *batch, size_t id);
 
+/* The same for panels first .. last of a segment that threads split by panels, where they share what
+ * `ready` leaves; and one of its steps. */
+bp_pass bp_run_panels_pass(const bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                           size_t first, size_t last);
+void bp_run_step_of_panels(const bp_step *step, const bp_pass *pass);
+
 void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last,
                   size_t row0, size_t rows);
 void bp_run_loss(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,

@@ -171,8 +171,8 @@ static bpfast_status open_run(bpfast_run *run, bpfast_message *message)
     const double steps =
         stream ? 1.0 : config->planned_epochs * (double)(run->batches * config->accumulate);
     choose_threads(run, batch, steps);
-    BP_TRY(bp_plan_new(&run->plan, net, batch, to_input ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN,
-                       fused, message));
+    BP_TRY(bp_plan_new(&run->plan, net, batch, run->threads,
+                       to_input ? BP_PLAN_TRAIN_INPUT : BP_PLAN_TRAIN, fused, message));
     if (config->validation.rows > 0) {
         run->infer = &net->infer[fused];
         infer_size = bp_infer_arena_size(net, run->infer);
@@ -219,7 +219,7 @@ bool bpfast_net_memory(const bpfast_net *net, size_t batch_size, size_t rows, si
     bp_plan plan;
     const bpfast_config config = {
         .train = {.rows = rows}, .batch_size = batch_size, .shuffle = true};
-    if (bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, &message) != BPFAST_OK)
+    if (bp_plan_new(&plan, net, batch_size, 1, BP_PLAN_TRAIN, false, &message) != BPFAST_OK)
         return false;
     const parts p = lay_out(net, &config, &plan, 0, bp_threads_limits().threads);
     bp_plan_free(&plan);

@@ -84,7 +84,7 @@ bpfast_status bpfast_net_plan_line(const bpfast_net *net, size_t batch_size, siz
                                    char *text, size_t size, bpfast_message *message)
 {
     bp_plan plan;
-    BP_TRY(bp_plan_new(&plan, net, batch_size, BP_PLAN_TRAIN, false, message));
+    BP_TRY(bp_plan_new(&plan, net, batch_size, 1, BP_PLAN_TRAIN, false, message));
     *text = 0;
     if (index == 0) {
         char shape[48];

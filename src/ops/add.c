@@ -7,7 +7,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
 {
     const bp_kernels *k = pass->k;
     const size_t each = bp_positions(step->node->to), first = row0 * each;
-    for (size_t j = 0; j < bp_panel_count(k, step->node->to.channels); ++j)
+    for (size_t j = pass->panel; j < bp_pass_panels(pass, step->node->to.channels); ++j)
         k->sum_of(bp_panel(k, pass->m[step->out], j, first),
                   bp_panel(k, pass->m[step->in], j, first),
                   bp_panel(k, pass->m[step->in2], j, first), rows * each * k->nr);
@@ -23,7 +23,7 @@ static const char *shape(bp_node *node)
 static bp_needs needs(const bp_node *node)
 {
     (void)node;
-    return (bp_needs){.forward = forward, .infer = forward};
+    return (bp_needs){.forward = forward, .infer = forward, .split = BP_PANEL};
 }
 
 const bp_op bp_op_add = {"add", shape, needs};

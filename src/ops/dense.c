@@ -18,15 +18,17 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_node *node = step->node;
     const bool skip = step->flags & BP_SKIP_ACTIVATION || node->activation == BP_ACT_identity;
     const bool relu = !skip && node->activation == BP_ACT_relu;
-    const bp_panels y = pass->m[step->out];
-    const bp_panels z = step->kept != BP_NONE ? pass->m[step->kept] : y;
+    const int kept = step->kept != BP_NONE ? step->kept : step->out;
     const size_t chunk = skip || relu ? rows : BP_CHUNK_TILES * k->mr;
     for (size_t r = 0; r < rows; r += chunk) {
         const size_t m = bp_min(chunk, rows - r);
         const bool direct = skip || relu;
-        bp_gemm_forward(k, direct ? y : z, pass->m[step->in], &pass->w[node->index], row0 + r, m,
-                        relu);
-        if (!direct) bp_activate(k, node->activation, y, z, node->out, row0 + r, m, pass->scratch);
+        bp_gemm_forward(k, pass->m[direct ? step->out : kept], pass->m[step->in],
+                        &pass->w[node->index], row0 + r, m, pass->panel, pass->panels, relu);
+        if (!direct)
+            bp_activate(k, node->activation, bp_pass_matrix(pass, step->out),
+                        bp_pass_matrix(pass, kept), bp_pass_cols(pass, node->out), row0 + r, m,
+                        pass->scratch);
     }
 }
 
@@ -39,8 +41,8 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
         bp_derive(k, node->activation, dz, pass->m[step->in], pass->m[step->kept], node->out, row0,
                   rows, pass->scratch);
     if (step->out != BP_NONE)
-        bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows,
-                         step->flags & BP_ADD);
+        bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows, pass->panel,
+                         pass->panels, step->flags & BP_ADD);
 }
 
 static const char *shape(bp_node *node)
@@ -55,11 +57,14 @@ static const char *shape(bp_node *node)
 
 static bp_needs needs(const bp_node *node)
 {
+    const bool derives = node->activation != BP_ACT_identity;
     return (bp_needs){.forward = forward,
                       .backward = backward,
                       .infer = forward,
+                      .split = node->activation == BP_ACT_softmax ? BP_ROWS : BP_PANELS,
+                      .split_back = derives ? BP_ROWS : BP_PANELS,
                       .adds = true,
-                      .derives = node->activation != BP_ACT_identity,
+                      .derives = derives,
                       .keeps_delta = true,
                       .multiplies = true,
                       .keeps_input = bp_activation_keeps_input(node->activation)};

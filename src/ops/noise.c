@@ -12,7 +12,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_node *node = step->node;
     const size_t each = bp_positions(node->to), first = row0 * each;
     const bp_rng_key key = {pass->seed, BP_STREAM_NOISE + (uint32_t)node->index, pass->step};
-    for (size_t j = 0; j < bp_panel_count(k, node->to.channels); ++j)
+    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->to.channels); ++j)
         k->noise_rows(bp_panel(k, pass->m[step->out], j, first),
                       bp_panel(k, pass->m[step->in], j, first), &key, first, j * k->nr, rows * each,
                       node->rate);
@@ -21,7 +21,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
 static bp_needs needs(const bp_node *node)
 {
     (void)node;
-    return (bp_needs){.forward = forward};
+    return (bp_needs){.forward = forward, .split = BP_PANEL};
 }
 
 const bp_op bp_op_noise = {"noise", NULL, needs};

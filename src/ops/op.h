@@ -15,10 +15,18 @@ typedef struct bp_step bp_step;
 typedef struct bp_pass bp_pass;
 
 /* One step on rows row0 .. row0 + rows of the batch. In a matrix with several positions a row, those
- * are its rows row0 * positions .. (row0 + rows) * positions. */
+ * are its rows row0 * positions .. (row0 + rows) * positions. A step that threads may split by columns
+ * writes the pass's panels alone. */
 typedef void bp_rows_fn(const bp_step *step, const bp_pass *pass, size_t row0, size_t rows);
 /* What each thread computes once, into `own` of its pass, before a step runs on any of its rows. */
 typedef void bp_ready_fn(const bp_step *step, const bp_pass *pass);
+
+/* What one panel that a step writes is made of, where threads may split columns instead of rows. */
+typedef enum {
+    BP_ROWS,   /* they may not */
+    BP_PANEL,  /* the same panel of what it reads */
+    BP_PANELS, /* all panels */
+} bp_split;
 
 /* Sums over the batch are made of shards of so many rows, added in order: threads take whole shards. */
 enum { BP_SHARD_ROWS = 8 };
@@ -33,7 +41,8 @@ typedef struct {
     /* Steps that leave statistics of their shards in the matrix `sums`, before all threads meet and
      * `ready` (`ready_back`) runs; NULL: nobody waits. */
     bp_rows_fn *collect, *collect_back;
-    size_t sums;         /* rows that a shard has in `sums`, of y_cols columns */
+    bp_split split, split_back; /* of forward, and of backward; collect's is BP_PANEL */
+    size_t sums;                /* rows that a shard has in `sums`, of y_cols columns */
     bool partial;        /* backward leaves its shards' gradients of the parameters in `partial` */
     size_t own;          /* elements of each thread that `ready` leaves for its step */
     size_t scratch;      /* elements of each thread that a step needs while it runs */
@@ -116,7 +125,8 @@ enum {
     BP_SKIP_ACTIVATION = 1, /* flag: the loss takes the pre-activation */
     BP_ADD = 2,             /* backward: out += dx */
     BP_PLAIN = 4,           /* the input is plain */
-    BP_WAITS = 8            /* the threads meet before its `ready` */
+    BP_WAITS = 8,           /* its `ready` needs what a step before collected */
+    BP_COLLECTS = 16        /* it is that step */
 };
 
 /* in, in2: matrices that forward reads, out: what it writes. backward reads dy in `in` and writes dx of
@@ -130,6 +140,7 @@ struct bp_step {
     int in, in2, out, dz, kept, mask;
     size_t which;
     bp_shape shape; /* of what is moved, in the steps of move.c */
+    bp_split split;
     unsigned flags;
 };
 
@@ -151,10 +162,25 @@ struct bp_pass {
     void *buffers;       /* BUFFERS */
     void *own;           /* of this thread, see needs.own */
     void *scratch; /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded; or more */
-    uint64_t seed, step; /* of the random numbers */
-    size_t batch;        /* rows of the whole batch */
-    bool learns;         /* this thread updates running statistics */
+    uint64_t seed, step;  /* of the random numbers */
+    size_t batch;         /* rows of the whole batch */
+    size_t panel, panels; /* panels panel .. panels of what a step writes, where it has so many */
+    bool learns;          /* running statistics are updated with these rows or panels */
 };
+BP_INLINE size_t bp_pass_panels(const bp_pass *pass, size_t cols)
+{
+    return bp_min(pass->panels, bp_panel_count(pass->k, cols));
+}
+/* A matrix from the pass's first panel on, and how many of its columns stand in the pass's panels. */
+BP_INLINE bp_panels bp_pass_matrix(const bp_pass *pass, int id)
+{
+    return (bp_panels){bp_panel(pass->k, pass->m[id], pass->panel, 0), pass->m[id].stride};
+}
+BP_INLINE size_t bp_pass_cols(const bp_pass *pass, size_t cols)
+{
+    const size_t nr = pass->k->nr;
+    return bp_min(cols, bp_pass_panels(pass, cols) * nr) - pass->panel * nr;
+}
 enum { BP_SCRATCH_ROWS = 3 };
 
 /* Output layers and losses. */
