@@ -113,7 +113,7 @@ void bp_infer_task(void *arg, bp_team *team, size_t id)
                           .w = job->w,
                           .buffers = net->buffers,
                           .own = bp_at(arena, p.own, 1),
-                          .panels = SIZE_MAX,
+                          .panels = BP_ALL_PANELS,
                           .scratch = bp_at(arena, p.scratch, 1)};
     const bp_fpmode mode = bp_fpmode_enter();
     bp_plan_bind(job->plan, k, arena, m);

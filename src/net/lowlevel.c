@@ -52,8 +52,8 @@ static void run_part(bpfast_run *run, const bp_pass *pass, size_t segment, size_
         bp_run_steps(run, pass, first, last, row0, rows);
         return;
     }
-    const bp_pass panels = bp_run_panels_pass(run, &run->batch[0], pass, bp_share(n, size, id),
-                                              bp_share(n, size, id + 1));
+    const size_t own = bp_share(n, size, id), others = bp_share(n, size, id + 1);
+    const bp_pass panels = bp_run_panels_pass(run, &run->batch[0], pass, own, others, others);
     for (size_t s = first; s < last; ++s) bp_run_step_of_panels(&run->plan.steps[s], &panels);
 }
 

@@ -38,15 +38,18 @@ void bp_arena_return(bp_spare *spare, void *arena);
 
 /* ---- tune.c: the number of threads, tried while a run trains ---- */
 typedef enum { BP_TUNE_BEST, BP_TUNE_WARM, BP_TUNE_TRIAL } bp_tune_phase;
+enum { BP_TRIAL_PARTS = 3, BP_MOST_TRIAL_PARTS = 12 };
 typedef struct {
     size_t most, best, now; /* threads: allowed, fastest so far, of the steps under way */
     bp_tune_phase phase;
-    double seconds, best_step; /* of this phase; of one step with the best number */
-    size_t steps;              /* of this phase */
-    double wait;               /* seconds before the next trial, */
-    size_t wait_steps;         /* and steps */
-    bool down;                 /* it tries fewer threads */
-    bool cold;                 /* nothing has run since the tuner or its run began */
+    double seconds, best_step;        /* of this phase; of one step with the best number */
+    size_t steps;                     /* of this phase */
+    double wait;                      /* seconds before the next trial, */
+    size_t wait_steps;                /* and steps */
+    double part[BP_MOST_TRIAL_PARTS]; /* of the trial: seconds a step, in ascending order */
+    size_t parts;
+    bool down; /* it tries fewer threads */
+    bool cold; /* nothing has run since the tuner or its run began */
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);
 double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */

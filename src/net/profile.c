@@ -135,9 +135,9 @@ static void timed_rows(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
         if (segment > 0) bp_team_wait(team, id);
         if (segment > 0) lap(watch, at_wait(run));
         const bp_segment *part = &plan->segments[segment];
-        const bp_pass panels =
-            bp_run_panels_pass(run, batch, pass, bp_share(part->panels, size, id),
-                               bp_share(part->panels, size, id + 1));
+        const size_t own = bp_share(part->panels, size, id);
+        const size_t others = bp_share(part->panels, size, id + 1);
+        const bp_pass panels = bp_run_panels_pass(run, batch, pass, own, others, others);
         if (part->panels == 0) bp_plan_ready(plan, pass, segment);
         for (size_t s = part->first; s <= part->last; ++s) {
             if (s == plan->n_forward && segment == plan->loss_segment) {

@@ -75,22 +75,24 @@ void bp_step_gradients(bpfast_run *run, const bp_batch *batch, const bp_pass *pa
                        size_t id, bp_gradient_mode mode);
 bp_pass bp_run_pass(const bpfast_run *run, const bp_batch *batch, size_t id);
 
-/* The same for panels first .. last of a segment that threads split by panels, where they share what
- * `ready` leaves; and one of its steps. */
-bp_pass bp_run_panels_pass(const bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
-                           size_t first, size_t last);
-void bp_run_step_of_panels(const bp_step *step, const bp_pass *pass);
+void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id);
+void bp_run_pack(bpfast_run *run);
+bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
+                            const bp_update *update);
+double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id);
 
+/* ---- segments.c ---- */
+void bp_run_segments(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, bp_team *team,
+                     size_t id);
+void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows);
 void bp_run_steps(const bpfast_run *run, const bp_pass *pass, size_t first, size_t last,
                   size_t row0, size_t rows);
 void bp_run_loss(bpfast_run *run, const bp_batch *batch, const bp_pass *pass, size_t row0,
                  size_t rows);
-void bp_run_mask(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id);
-void bp_run_pack(bpfast_run *run);
-void bp_run_gather(bpfast_run *run, const bp_batch *batch, size_t row0, size_t rows);
-bp_gradient bp_run_gradient(const bpfast_run *run, const bp_batch *batch, bp_gradient_mode mode,
-                            const bp_update *update);
-double bp_run_gradient_norm(bpfast_run *run, bp_team *team, size_t id);
+/* A pass over panels first .. last, then perhaps up to `soon`: threads share what `ready` leaves. */
+bp_pass bp_run_panels_pass(const bpfast_run *run, const bp_batch *batch, const bp_pass *pass,
+                           size_t first, size_t last, size_t soon);
+void bp_run_step_of_panels(const bp_step *step, const bp_pass *pass);
 
 /* Thread 0 calls these: scores of the batch that passed, and the next one or the stop. */
 void bp_run_prepare(bpfast_run *run, bp_batch *batch);

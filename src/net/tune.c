@@ -10,10 +10,11 @@
  *      50 ms and 200 steps     0.5 ms    1 ms    doubled after a lost trial, at most 2 s
  *
  * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
- * are shorter by BP_MARGIN; what threads need to wake up does not count, nor do the first steps of a
- * run, which find no cache warm. A run that begins with a team tries half of it after 2 ms: where others
- * want the CPUs, a team's step takes a hundred times as long. So short a trial may err: what has won is
- * tried against again as soon.
+ * are shorter by BP_MARGIN, on average and in the middle one of its parts; where these disagree, since
+ * a CPU stood still for some milliseconds, up to four times as many steps decide on average. What threads
+ * need to wake up does not count, nor do the first steps of a run, which find no cache warm. A run that
+ * begins with a team tries half of it after 2 ms: where others want the CPUs, a team's step takes a
+ * hundred times as long. So short a trial may err: what has won is tried against again as soon.
  */
 #include "run.h"
 
@@ -51,11 +52,29 @@ static void enter(bp_tuner *t, bp_tune_phase phase, size_t threads)
     t->now = threads;
     t->seconds = 0;
     t->steps = 0;
+    t->parts = 0;
+}
+
+static bool is_faster(const bp_tuner *t, double step) { return step < BP_MARGIN * t->best_step; }
+
+static void add_part(bp_tuner *t, double step)
+{
+    size_t i = t->parts++;
+    for (; i > 0 && t->part[i - 1] > step; --i) t->part[i] = t->part[i - 1];
+    t->part[i] = step;
+}
+
+static bool is_decided(const bp_tuner *t)
+{
+    if (t->parts == BP_MOST_TRIAL_PARTS) return true;
+    if (t->parts < BP_TRIAL_PARTS || t->seconds < BP_TRIAL || t->steps < BP_STEPS_OF_TRIAL)
+        return false;
+    return is_faster(t, t->seconds / (double)t->steps) == is_faster(t, t->part[t->parts / 2]);
 }
 
 static void judge(bp_tuner *t)
 {
-    if (t->seconds / (double)t->steps < BP_MARGIN * t->best_step) {
+    if (is_faster(t, t->seconds / (double)t->steps)) {
         t->best = t->now;
         t->wait = BP_EARLY_WAIT;
         t->wait_steps = BP_EARLY_STEPS;
@@ -70,7 +89,7 @@ static void judge(bp_tuner *t)
 double bp_tune_seconds(const bp_tuner *t)
 {
     if (t->most == 1) return INFINITY;
-    if (t->phase != BP_TUNE_BEST || t->cold) return BP_TRIAL;
+    if (t->phase != BP_TUNE_BEST || t->cold) return BP_TRIAL / BP_TRIAL_PARTS;
     /* Long steps pass the wait before they are enough: not a region for each. */
     const size_t missing = t->wait_steps - bp_min(t->steps, t->wait_steps);
     const double step = t->steps > 0 ? t->seconds / (double)t->steps : 0;
@@ -87,9 +106,10 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
         t->cold = false;
         return;
     }
+    if (steps == 0) return;
     t->steps += steps;
     t->seconds += seconds;
-    if (t->most == 1 || t->steps == 0) return;
+    if (t->most == 1) return;
     switch (t->phase) {
     case BP_TUNE_BEST:
         if (t->seconds < t->wait || t->steps < t->wait_steps) return;
@@ -100,7 +120,8 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
         if (t->seconds >= BP_WARM_UP) enter(t, BP_TUNE_TRIAL, t->now);
         return;
     case BP_TUNE_TRIAL:
-        if (t->seconds >= BP_TRIAL && t->steps >= BP_STEPS_OF_TRIAL) judge(t);
+        add_part(t, seconds / (double)steps);
+        if (is_decided(t)) judge(t);
         return;
     }
 }

@@ -7,7 +7,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
 {
     const bp_kernels *k = pass->k;
     const size_t each = bp_positions(step->node->to), first = row0 * each;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, step->node->to.channels); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, step->node->to.channels); ++j)
         k->sum_of(bp_panel(k, pass->m[step->out], j, first),
                   bp_panel(k, pass->m[step->in], j, first),
                   bp_panel(k, pass->m[step->in2], j, first), rows * each * k->nr);

@@ -61,7 +61,7 @@ static void collect(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_node *node = step->node;
     const bp_place *at = &pass->at[node->index];
     const size_t each = positions(node);
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->col_stats(bp_panel(k, pass->m[at->sums], j, row0 / BP_SHARD_ROWS * 2),
                      bp_panel(k, pass->m[at->x[0]], j, row0 * each), rows * each,
                      BP_SHARD_ROWS * each);
@@ -87,7 +87,7 @@ static void ready(const bp_step *step, const bp_pass *pass)
     const bp_panels sums = pass->m[pass->at[node->index].sums];
     const size_t n = count(pass, node);
     double mean[BP_MOST_NR], m2[BP_MOST_NR], factor[BP_MOST_NR], gamma[BP_MOST_NR];
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j) {
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j) {
         k->merge_stats(mean, m2, bp_panel(k, sums, j, 0), n, BP_SHARD_ROWS * positions(node));
         read_gamma(gamma, pass, node, j);
         for (size_t l = 0; l < k->nr; ++l) {
@@ -109,7 +109,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_kernels *k = pass->k;
     const bp_node *node = step->node;
     const size_t each = positions(node), first = row0 * each;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->norm_columns(bp_panel(k, pass->m[step->out], j, first),
                         bp_panel(k, pass->m[step->in], j, first), own_at(pass, node, j, MEAN),
                         own_at(pass, node, j, SCALE), beta_at(pass, node, j), rows * each);
@@ -121,7 +121,7 @@ static void collect_back(const bp_step *step, const bp_pass *pass, size_t row0, 
     const bp_node *node = step->node;
     const bp_place *at = &pass->at[node->index];
     const size_t each = positions(node), first = row0 * each;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->col_slopes(bp_panel(k, pass->m[at->partial], j, row0 / BP_SHARD_ROWS * 2),
                       bp_panel(k, pass->m[step->in], j, first),
                       bp_panel(k, pass->m[at->x[0]], j, first), own_at(pass, node, j, MEAN),
@@ -135,7 +135,7 @@ static void ready_back(const bp_step *step, const bp_pass *pass)
     const bp_panels partial = pass->m[pass->at[node->index].partial];
     const double n = (double)count(pass, node);
     double total[2 * BP_MOST_NR], factor[BP_MOST_NR];
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j) {
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j) {
         k->add_rows(total, bp_panel(k, partial, j, 0), bp_shards(pass->batch), 2 * k->nr);
         k->widen(factor, own_at(pass, node, j, FACTOR), k->nr);
         for (size_t l = 0; l < k->nr; ++l) {
@@ -154,7 +154,7 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
     const bp_panels x = pass->m[pass->at[node->index].x[0]];
     const size_t each = positions(node), first = row0 * each;
     if (step->out == BP_NONE) return;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->norm_columns_back(
             bp_panel(k, pass->m[step->out], j, first), bp_panel(k, pass->m[step->in], j, first),
             bp_panel(k, x, j, first), own_at(pass, node, j, MEAN), own_at(pass, node, j, SLOPE),
@@ -169,7 +169,7 @@ static void ready_running(const bp_step *step, const bp_pass *pass)
     const bp_node *node = step->node;
     const void *running = bp_cat(pass->buffers, node->buffer, k->size);
     double scale[BP_MOST_NR], mean[BP_MOST_NR], variance[BP_MOST_NR], shift[BP_MOST_NR];
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j) {
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j) {
         const size_t width = bp_panel_width(k, node->out, j);
         const void *beta = beta_at(pass, node, j);
         for (size_t l = 0; l < k->nr; ++l) mean[l] = variance[l] = shift[l] = 0;
@@ -191,7 +191,7 @@ static void forward_running(const bp_step *step, const bp_pass *pass, size_t row
     const bp_kernels *k = pass->k;
     const bp_node *node = step->node;
     const size_t each = positions(node), first = row0 * each;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->norm_columns(bp_panel(k, pass->m[step->out], j, first),
                         bp_panel(k, pass->m[step->in], j, first), NULL,
                         own_at(pass, node, j, SCALE), own_at(pass, node, j, SHIFT), rows * each);
@@ -203,7 +203,7 @@ static void backward_running(const bp_step *step, const bp_pass *pass, size_t ro
     const bp_node *node = step->node;
     const size_t each = positions(node), first = row0 * each;
     if (step->out == BP_NONE) return;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->out); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->out); ++j)
         k->norm_columns(bp_panel(k, pass->m[step->out], j, first),
                         bp_panel(k, pass->m[step->in], j, first), NULL,
                         own_at(pass, node, j, SCALE), NULL, rows * each);

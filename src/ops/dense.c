@@ -24,7 +24,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
         const size_t m = bp_min(chunk, rows - r);
         const bool direct = skip || relu;
         bp_gemm_forward(k, pass->m[direct ? step->out : kept], pass->m[step->in],
-                        &pass->w[node->index], row0 + r, m, pass->panel, pass->panels, relu);
+                        &pass->w[node->index], row0 + r, m, pass->panels, relu);
         if (!direct)
             bp_activate(k, node->activation, bp_pass_matrix(pass, step->out),
                         bp_pass_matrix(pass, kept), bp_pass_cols(pass, node->out), row0 + r, m,
@@ -41,8 +41,8 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
         bp_derive(k, node->activation, dz, pass->m[step->in], pass->m[step->kept], node->out, row0,
                   rows, pass->scratch);
     if (step->out != BP_NONE)
-        bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows, pass->panel,
-                         pass->panels, step->flags & BP_ADD);
+        bp_gemm_backward(k, pass->m[step->out], dz, &pass->w[node->index], row0, rows, pass->panels,
+                         step->flags & BP_ADD);
 }
 
 static const char *shape(bp_node *node)

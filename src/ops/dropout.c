@@ -21,7 +21,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_node *node = step->node;
     const size_t each = bp_positions(node->to), first = row0 * each, m = rows * each;
     const bp_rng_key key = {pass->seed, BP_STREAM_DROPOUT + (uint32_t)node->index, pass->step};
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->to.channels); ++j) {
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->to.channels); ++j) {
         uint8_t *mask = mask_at(k, pass->m[step->mask], j, first);
         k->mask_rows(mask, &key, first, j * k->nr, m, node->rate);
         k->mask_apply(bp_panel(k, pass->m[step->out], j, first),
@@ -35,7 +35,7 @@ static void backward(const bp_step *step, const bp_pass *pass, size_t row0, size
     const bp_node *node = step->node;
     const size_t each = bp_positions(node->to), first = row0 * each, m = rows * each;
     if (step->out == BP_NONE) return;
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->to.channels); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->to.channels); ++j)
         k->mask_apply(bp_panel(k, pass->m[step->out], j, first),
                       bp_panel(k, pass->m[step->in], j, first),
                       mask_at(k, pass->m[step->mask], j, first), keep_scale(node), m * k->nr);

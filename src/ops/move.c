@@ -19,7 +19,7 @@ void bp_move_copy(const bp_step *step, const bp_pass *pass, size_t row0, size_t 
 {
     const bp_kernels *k = pass->k;
     const size_t each = bp_positions(step->shape);
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, step->shape.channels); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, step->shape.channels); ++j)
         memcpy(bp_panel(k, pass->m[step->out], j, row0 * each),
                bp_panel(k, pass->m[step->in], j, row0 * each), rows * each * k->nr * k->size);
 }
@@ -28,7 +28,7 @@ void bp_move_add(const bp_step *step, const bp_pass *pass, size_t row0, size_t r
 {
     const bp_kernels *k = pass->k;
     const size_t each = bp_positions(step->shape);
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, step->shape.channels); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, step->shape.channels); ++j)
         k->add(bp_panel(k, pass->m[step->out], j, row0 * each),
                bp_panel(k, pass->m[step->in], j, row0 * each), rows * each * k->nr);
 }

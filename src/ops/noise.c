@@ -12,7 +12,7 @@ static void forward(const bp_step *step, const bp_pass *pass, size_t row0, size_
     const bp_node *node = step->node;
     const size_t each = bp_positions(node->to), first = row0 * each;
     const bp_rng_key key = {pass->seed, BP_STREAM_NOISE + (uint32_t)node->index, pass->step};
-    for (size_t j = pass->panel; j < bp_pass_panels(pass, node->to.channels); ++j)
+    for (size_t j = pass->panels.first; j < bp_pass_panels(pass, node->to.channels); ++j)
         k->noise_rows(bp_panel(k, pass->m[step->out], j, first),
                       bp_panel(k, pass->m[step->in], j, first), &key, first, j * k->nr, rows * each,
                       node->rate);

@@ -162,24 +162,24 @@ struct bp_pass {
     void *buffers;       /* BUFFERS */
     void *own;           /* of this thread, see needs.own */
     void *scratch; /* of this thread: BP_SCRATCH_ROWS rows of the widest layer, padded; or more */
-    uint64_t seed, step;  /* of the random numbers */
-    size_t batch;         /* rows of the whole batch */
-    size_t panel, panels; /* panels panel .. panels of what a step writes, where it has so many */
-    bool learns;          /* running statistics are updated with these rows or panels */
+    uint64_t seed, step; /* of the random numbers */
+    size_t batch;        /* rows of the whole batch */
+    bp_range panels;     /* of what a step writes */
+    bool learns;         /* running statistics are updated with these rows or panels */
 };
 BP_INLINE size_t bp_pass_panels(const bp_pass *pass, size_t cols)
 {
-    return bp_min(pass->panels, bp_panel_count(pass->k, cols));
+    return bp_min(pass->panels.last, bp_panel_count(pass->k, cols));
 }
 /* A matrix from the pass's first panel on, and how many of its columns stand in the pass's panels. */
 BP_INLINE bp_panels bp_pass_matrix(const bp_pass *pass, int id)
 {
-    return (bp_panels){bp_panel(pass->k, pass->m[id], pass->panel, 0), pass->m[id].stride};
+    return (bp_panels){bp_panel(pass->k, pass->m[id], pass->panels.first, 0), pass->m[id].stride};
 }
 BP_INLINE size_t bp_pass_cols(const bp_pass *pass, size_t cols)
 {
     const size_t nr = pass->k->nr;
-    return bp_min(cols, bp_pass_panels(pass, cols) * nr) - pass->panel * nr;
+    return bp_min(cols, bp_pass_panels(pass, cols) * nr) - pass->panels.first * nr;
 }
 enum { BP_SCRATCH_ROWS = 3 };
 

@@ -85,12 +85,13 @@ void bp_kernel_unpack(const bp_kernels *k, const bp_weights *w, void *kernel)
 }
 
 /* c[rows][n] = start + a[rows][k_total] b, where b is n columns in panels of [k_padded][NR]; of these
- * panels panel .. panels. */
+ * some. */
 static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b, const void *bias,
                     bp_start start, size_t k_total, size_t k_padded, size_t n, size_t row0,
-                    size_t rows, size_t panel, size_t panels, bool relu, const bp_weights *w)
+                    size_t rows, bp_range panels, bool relu, const bp_weights *w)
 {
-    const size_t all = bp_panel_count(k, n), end = bp_min(panels, all);
+    const size_t all = bp_panel_count(k, n), end = bp_min(panels.last, all);
+    const size_t soon = bp_min(panels.soon, all);
     const size_t l2 = w->l2;
     const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
     const size_t fit = bp_max(l2 / 4 * 3 / (bp_min(k_block, k_total) * k->size), k->mr);
@@ -101,8 +102,8 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
         for (size_t p = 0; p < k_total; p += k_block) {
             const size_t depth = bp_min(k_block, k_total - p);
             const bool last = p + depth == k_total;
-            for (size_t j = panel; j < end; ++j) {
-                const bool more = w->far && r == row0 && j + 1 < all;
+            for (size_t j = panels.first; j < end; ++j) {
+                const bool more = w->far && r == row0 && j + 1 < soon;
                 const bp_ahead ahead[] = {{bp_cat(b, ((j + 1) * k_padded + p) * k->nr, k->size),
                                            more ? depth * k->nr * k->size : 0, false},
                                           {NULL, 0, false}};
@@ -117,23 +118,23 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
 }
 
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
-                     size_t row0, size_t rows, size_t panel, size_t panels, bool relu)
+                     size_t row0, size_t rows, bp_range panels, bool relu)
 {
     if (w->plain) {
         bp_plain_forward(k, y, x, w, row0, rows, relu);
         return;
     }
     product(k, y, x, w->w, w->bias, w->bias ? BP_FROM_BIAS : BP_FROM_ZERO, w->in,
-            bp_round_up(w->in, k->nr), w->out, row0, rows, panel, panels, relu, w);
+            bp_round_up(w->in, k->nr), w->out, row0, rows, panels, relu, w);
 }
 
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
-                      size_t row0, size_t rows, size_t panel, size_t panels, bool add)
+                      size_t row0, size_t rows, bp_range panels, bool add)
 {
     if (w->plain) { /* chains of layers alone, where nothing is added up */
         bp_plain_backward(k, dx, dy, w, row0, rows);
         return;
     }
     product(k, dx, dy, w->wt, NULL, add ? BP_FROM_C : BP_FROM_ZERO, w->out,
-            bp_round_up(w->out, k->nr), w->in, row0, rows, panel, panels, false, w);
+            bp_round_up(w->out, k->nr), w->in, row0, rows, panels, false, w);
 }

@@ -57,12 +57,18 @@ void *bp_block_of_transpose(const bp_kernels *k, const bp_weights *w, size_t i,
 void bp_block_transposed(const bp_kernels *k, const bp_weights *w, size_t i, size_t j);
 void bp_kernel_pack(const bp_kernels *k, const bp_weights *w, const void *kernel);
 void bp_kernel_unpack(const bp_kernels *k, const bp_weights *w, void *kernel);
-/* Rows row0 .. row0 + rows, panels panel .. panels or as many as there are: y = x W + b; or dx = dy W^T,
- * whose chains go on from dx where `add`. Row-major weights give all panels. */
+/* Panels first .. last of columns, or as many as there are; up to `soon` are those that come next. */
+typedef struct {
+    size_t first, last, soon;
+} bp_range;
+#define BP_ALL_PANELS {0, SIZE_MAX, SIZE_MAX}
+
+/* Rows row0 .. row0 + rows of some panels: y = x W + b; or dx = dy W^T, whose chains go on from dx where
+ * `add`. Row-major weights give all panels. */
 void bp_gemm_forward(const bp_kernels *k, bp_panels y, bp_panels x, const bp_weights *w,
-                     size_t row0, size_t rows, size_t panel, size_t panels, bool relu);
+                     size_t row0, size_t rows, bp_range panels, bool relu);
 void bp_gemm_backward(const bp_kernels *k, bp_panels dx, bp_panels dy, const bp_weights *w,
-                      size_t row0, size_t rows, size_t panel, size_t panels, bool add);
+                      size_t row0, size_t rows, bp_range panels, bool add);
 
 /* ---- plain.c: the same with row-major weights; bp_gemm_forward and bp_gemm_backward call it ---- */
 
