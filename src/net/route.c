@@ -69,6 +69,19 @@ static int operand(bp_route *r, const bp_node *node, const bp_needs *needs, size
     return r->spread;
 }
 
+/* Whether the only layer that reads what the one before wrote may write over it. */
+static bool writes_over(const bp_route *r, const bp_node *node, const bp_needs *needs)
+{
+    const size_t value = node->inputs[0];
+    size_t readers = 0;
+    if (!r->train || !needs->in_place || value == 0) return false;
+    const bp_node *writer = &r->net->nodes[value - 1];
+    for (size_t i = 0; i < r->net->n_nodes; ++i)
+        for (size_t j = 0; j < r->net->nodes[i].n_inputs; ++j)
+            readers += r->net->nodes[i].inputs[j] == value;
+    return readers == 1 && writer->op->needs(writer).spares_output;
+}
+
 static void forward_node(bp_route *r, size_t i)
 {
     bp_plan *plan = r->plan;
@@ -95,7 +108,9 @@ static void forward_node(bp_route *r, size_t i)
         at->partial = bp_route_buffer(plan, "gradients of shards", i,
                                       bp_shards(plan->batch) * (node->in + 1), node->out, size);
     if (collects) collect(r, needs.collect, node, at->x[0], BP_NONE);
-    at->y = r->value[i + 1] = matrix(r, "output", i, bp_node_gives(node), size);
+    at->y =
+        writes_over(r, node, &needs) ? at->x[0] : matrix(r, "output", i, bp_node_gives(node), size);
+    r->value[i + 1] = at->y;
     bp_step *step = add_step(r, run, node, "forward", at->x[0], at->y);
     step->in2 = at->x[1];
     step->ready = r->train ? needs.ready : needs.ready_infer;

@@ -31,6 +31,7 @@ static bp_needs needs(const bp_node *node)
                       .infer = forward,
                       .split = split,
                       .split_back = split,
+                      .in_place = split == BP_PANEL && !bp_activation_keeps_input(node->activation),
                       .in_place_delta = true};
 }
 

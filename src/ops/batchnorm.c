@@ -229,6 +229,7 @@ static bp_needs needs(const bp_node *node)
                   .split = BP_PANEL,
                   .split_back = BP_PANEL,
                   .own = bp_round_up(node->out, BP_MOST_NR) * OWN_VECTORS,
+                  .spares_output = true,
                   .in_place_delta = true};
     if (!node->trainable) return n;
     n.forward = forward;

@@ -46,6 +46,8 @@ typedef struct {
     bool partial;        /* backward leaves its shards' gradients of the parameters in `partial` */
     size_t own;          /* elements of each thread that `ready` leaves for its step */
     size_t scratch;      /* elements of each thread that a step needs while it runs */
+    bool in_place;       /* forward may write y over x, which backward does not read */
+    bool spares_output;  /* nor does backward read y: the next layer may write over it */
     bool in_place_delta; /* backward may write dx over dy */
     bool adds;           /* backward knows BP_ADD */
     bool derives;        /* backward writes dz, unless the loss has the pre-activation */
