@@ -86,6 +86,26 @@ def mlp() -> list[bp.Layer]:
     ]
 
 
+def columns() -> list[bp.Layer]:
+    """BatchNorm of vectors, where threads split columns: of several widths, around shared layers,
+    noise and masks, behind what splits rows, where a shortcut waits for its gradient, and last.
+    """
+    again = bp.Dense(70, use_bias=False)
+    return [
+        bp.Flatten(),
+        bp.BatchNorm(),
+        bp.Dense(70, "relu"),
+        bp.BatchNorm(),
+        bp.Dropout(0.2),
+        bp.Residual([again, bp.BatchNorm(), bp.Activation("relu"), bp.Dense(70), bp.BatchNorm()]),
+        bp.Residual([bp.BatchNorm(), bp.Activation("tanh"), again, bp.GaussianNoise(0.1)]),
+        bp.Residual([bp.LayerNorm(), bp.Activation("relu"), bp.BatchNorm()], activation="relu"),
+        bp.Concatenate([[again, bp.BatchNorm()], [bp.Dense(40, "silu"), bp.BatchNorm()], []]),
+        bp.Dense(10),
+        bp.BatchNorm(),
+    ]
+
+
 def sequence() -> list[bp.Layer]:
     return [
         bp.Reshape((36, 4)),
@@ -100,7 +120,7 @@ def sequence() -> list[bp.Layer]:
     ]
 
 
-NETS = {f.__name__: f for f in (cnn, depthwise, mlp, sequence)}
+NETS = {f.__name__: f for f in (cnn, depthwise, mlp, columns, sequence)}
 SHAPE = (12, 12, 1)
 each_net = pytest.mark.parametrize("name", NETS)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
