@@ -210,12 +210,9 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
     }
 }
 
-static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t rows, size_t n,
-                       bp_start start, const bp_ahead *ahead)
+static void block_of_tiles(real *c, const real *a, const real *b, size_t m, size_t rows, size_t n,
+                           bp_start start, const bp_ahead *ahead)
 {
-    real *c = c_;
-    const real *a = a_;
-    if (n == 0 || rows == 0) return;
     bp_soon soon;
     const bool waits = ahead && soon_start(&soon, ahead);
     block_fn *const *tiles = block_tiles[bp_ceil_div(n, BP_VL) - 1];
@@ -226,6 +223,42 @@ static void gemm_block(void *c_, const void *a_, const void *b, size_t m, size_t
         a += height;
         rows -= height;
     }
+}
+
+static void transpose_block(void *dst_, const void *src_, size_t rows, size_t cols)
+{
+    real *dst = dst_;
+    const real *src = src_;
+    for (size_t i = 0; i < rows; i += BP_VL) {
+        for (size_t j = 0; j < cols; j += BP_VL)
+            v_transpose(dst + j * BP_NR + i, BP_NR, src + i * BP_NR + j, BP_NR);
+    }
+}
+
+/* A narrow block, of a layer of few outputs, fills its vectors the other way round. */
+enum { BP_TURN_COST = 512 }; /* of transposing, in vector multiply-adds */
+
+BP_INLINE bool block_turns(size_t m, size_t rows, size_t n)
+{
+    const size_t as_is = rows * bp_ceil_div(n, BP_VL), turned = n * bp_ceil_div(rows, BP_VL);
+    return rows % BP_VL == 0 && turned < as_is && (as_is - turned) * m >= BP_TURN_COST;
+}
+
+static void gemm_block(void *c, const void *a, const void *b, size_t m, size_t rows, size_t n,
+                       bp_start start, const bp_ahead *ahead)
+{
+    if (n == 0 || rows == 0) return;
+    if (!block_turns(m, rows, n)) {
+        block_of_tiles(c, a, b, m, rows, n, start, ahead);
+        return;
+    }
+    _Alignas(BP_ALIGN) real turned[BP_NR * BP_NR];
+    if (start == BP_FROM_C)
+        transpose_block(turned, c, rows, n);
+    else
+        memset(turned, 0, sizeof turned);
+    block_of_tiles(turned, b, a, m, n, rows, start, ahead);
+    transpose_block(c, turned, n, rows);
 }
 
 BP_INLINE void copy_row(real *to, const real *from)
@@ -275,16 +308,6 @@ static void unpack(void *dst_, const void *src_, size_t rows, size_t cols, size_
     for (size_t i = 0; i < rows; i += BP_PACK_ROWS)
         unpack_rows(dst + i * ldd, src + i * BP_NR, bp_min(BP_PACK_ROWS, rows - i), cols, ldd,
                     stride);
-}
-
-static void transpose_block(void *dst_, const void *src_, size_t rows, size_t cols)
-{
-    real *dst = dst_;
-    const real *src = src_;
-    for (size_t i = 0; i < rows; i += BP_VL) {
-        for (size_t j = 0; j < cols; j += BP_VL)
-            v_transpose(dst + j * BP_NR + i, BP_NR, src + i * BP_NR + j, BP_NR);
-    }
 }
 
 #undef BP_TILE
