@@ -448,9 +448,11 @@ def test_explain_is_a_table(make):
     assert not any("  ," in line or "1 items" in line for line in lines)
     order = [line.split()[0] for line in lines[1:]]
     assert order == sorted(order, key=["gather", "forward", "backward", "update"].index)
-    waits = [line for line in lines if "all threads meet" in line]
-    norms = sum(isinstance(use.layer, bp.BatchNorm) for use in net._plan.uses)
-    assert len(waits) == 2 * norms
+    waits = [line for line in lines if "[all threads meet, then split " in line]
+    columns = [line for line in waits if line.endswith("columns]")]
+    norms = [use for use in net._plan.uses if isinstance(use.layer, bp.BatchNorm)]
+    assert len(waits) >= 2 * len(norms)
+    assert bool(columns) == (make is resmlp)
 
 
 def test_readme_names_every_layer():

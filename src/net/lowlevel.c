@@ -43,37 +43,39 @@ static void read_weights(bpfast_run *run)
     }
 }
 
-/* A segment's steps first .. last on a thread's rows, or on its panels. */
-static void run_part(bpfast_run *run, const bp_pass *pass, size_t segment, size_t first,
-                     size_t last, size_t size, size_t id, size_t row0, size_t rows)
+/* A segment's forward or backward steps, on the thread's rows or panels. */
+static void run_segment(bpfast_run *run, const bp_pass *pass, size_t segment, bool backward,
+                        size_t size, size_t id)
 {
-    const size_t n = run->plan.segments[segment].panels;
-    if (n == 0) {
+    const bp_plan *plan = &run->plan;
+    const bp_segment *part = &plan->segments[segment];
+    const size_t batch = run->batch[0].rows;
+    const size_t first = backward ? bp_max(part->first, plan->n_forward) : part->first;
+    const size_t last = backward ? part->last : bp_min(part->last, plan->n_forward);
+    if (part->panels == 0) {
+        const size_t row0 = bp_plan_part(plan, batch, size, id);
+        const size_t rows = bp_plan_part(plan, batch, size, id + 1) - row0;
         bp_run_steps(run, pass, first, last, row0, rows);
         return;
     }
-    const size_t own = bp_share(n, size, id), others = bp_share(n, size, id + 1);
+    const size_t own = bp_share(part->panels, size, id);
+    const size_t others = bp_share(part->panels, size, id + 1);
     const bp_pass panels = bp_run_panels_pass(run, &run->batch[0], pass, own, others, others);
-    for (size_t s = first; s < last; ++s) bp_run_step_of_panels(&run->plan.steps[s], &panels);
+    for (size_t s = first; s < last; ++s) bp_run_step_of_panels(&plan->steps[s], &panels);
 }
 
-/* The forward steps on a thread's rows. */
-static void run_forward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id, size_t row0,
-                        size_t rows)
+static void run_forward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id)
 {
     const bp_plan *plan = &run->plan;
     for (size_t s = 0; s <= plan->loss_segment; ++s) {
         if (s > 0) bp_team_wait(team, id);
         if (plan->segments[s].panels == 0) bp_plan_ready(plan, pass, s);
-        run_part(run, pass, s, plan->segments[s].first,
-                 bp_min(plan->segments[s].last, plan->n_forward), bp_team_size(team), id, row0,
-                 rows);
+        run_segment(run, pass, s, false, bp_team_size(team), id);
     }
 }
 
-/* The backward steps, perhaps on other threads: each makes ready what forward steps had. */
-static void run_backward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id,
-                         size_t row0, size_t rows)
+/* Perhaps on other threads: each makes ready of rows what forward steps had. */
+static void run_backward(bpfast_run *run, const bp_pass *pass, bp_team *team, size_t id)
 {
     const bp_plan *plan = &run->plan;
     bp_pass again = *pass;
@@ -81,9 +83,7 @@ static void run_backward(bpfast_run *run, const bp_pass *pass, bp_team *team, si
     for (size_t s = 0; s < plan->n_segments; ++s) {
         if (s > plan->loss_segment) bp_team_wait(team, id);
         if (plan->segments[s].panels == 0) bp_plan_ready(plan, &again, s);
-        if (s < plan->loss_segment) continue;
-        run_part(run, pass, s, bp_max(plan->segments[s].first, plan->n_forward),
-                 plan->segments[s].last, bp_team_size(team), id, row0, rows);
+        if (s >= plan->loss_segment) run_segment(run, pass, s, true, bp_team_size(team), id);
     }
 }
 
@@ -101,7 +101,7 @@ static void forward_task(void *arg, bp_team *team, size_t id)
     bp_run_mask(run, &pass, team, id);
     pass.w = run->plain;
     bp_gather_inputs(net, j->x, NULL, row0, run->m[plan->input], row0, rows);
-    run_forward(run, &pass, team, id, row0, rows);
+    run_forward(run, &pass, team, id);
     if (j->data && !run->objective.labels) {
         const bp_panels t = run->m[plan->targets];
         const bp_panels at = {bp_panel(net->k, t, 0, row0), t.stride};
@@ -132,13 +132,10 @@ static void backward_task(void *arg, bp_team *team, size_t id)
 {
     const job *j = arg;
     bpfast_run *run = j->run;
-    const size_t batch = run->batch[0].rows, size = bp_team_size(team);
-    const size_t row0 = bp_plan_part(&run->plan, batch, size, id);
-    const size_t rows = bp_plan_part(&run->plan, batch, size, id + 1) - row0;
     bp_pass pass = bp_run_pass(run, &run->batch[0], id);
     const bp_fpmode mode = bp_fpmode_enter();
     pass.w = run->plain;
-    run_backward(run, &pass, team, id, row0, rows);
+    run_backward(run, &pass, team, id);
     bp_team_wait(team, id);
     store_gradients(run, &pass, team, id, j->mode);
     bp_fpmode_leave(mode);

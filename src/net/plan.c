@@ -30,8 +30,10 @@ static bool same_panels(const bp_plan *plan, const bp_kernels *k, size_t first, 
 {
     const bp_step *start = &plan->steps[first], *step = &plan->steps[s];
     const bool overwrites = start->split == BP_PANELS && step->out == start->in;
-    return s != plan->n_forward && start->split != BP_ROWS && step->split == BP_PANEL &&
-           !overwrites && step_panels(plan, k, step) == step_panels(plan, k, start);
+    if (s == plan->n_forward) return false;
+    if (step->split == BP_PANELS && step->out == BP_NONE) return true; /* it does nothing */
+    return start->split != BP_ROWS && step->split == BP_PANEL && !overwrites &&
+           step_panels(plan, k, step) == step_panels(plan, k, start);
 }
 
 static bp_segment *open_segment(bp_plan *plan, size_t first, size_t panels)

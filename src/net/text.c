@@ -23,12 +23,23 @@ static const char *note_text(const bp_step *step, const bp_needs *needs, bool ba
     if (step->run == bp_move_spread) return "to panels";
     if (step->run == bp_move_copy) return "copied, since it is read again";
     if (step->run == bp_move_add) return "added up";
-    if (step->run == needs->collect || step->run == needs->collect_back)
-        return "statistics, then all threads meet";
+    if (step->run == needs->collect || step->run == needs->collect_back) return "statistics";
     if (backward && step->out == BP_NONE) return "no gradient to the input";
     return step->node->activation != BP_ACT_identity
                ? bpfast_activation_name(step->node->activation)
                : "";
+}
+
+/* How threads share the segment that starts with a step, or "". */
+static const char *segment_text(const bp_plan *plan, size_t index)
+{
+    for (size_t s = 1; s < plan->n_segments; ++s) {
+        const bp_segment *segment = &plan->segments[s];
+        if (segment->first == index && segment->last > index)
+            return segment->panels > 0 ? "  [all threads meet, then split columns]"
+                                       : "  [all threads meet, then split rows]";
+    }
+    return "";
 }
 
 static void step_text(const bp_plan *plan, size_t index, char *text, size_t size)
@@ -53,8 +64,9 @@ static void step_text(const bp_plan *plan, size_t index, char *text, size_t size
         snprintf(way, sizeof way, "rows x %s", a);
     else
         snprintf(way, sizeof way, "rows x %s -> %s", a, b);
-    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s%s", backward ? "backward" : "forward",
-             kind, node->index, way, *note || *pools ? "  " : "", note, pools);
+    snprintf(text, size, "%-8s  %-12s layer %-2zu  %s%s%s%s%s", backward ? "backward" : "forward",
+             kind, node->index, way, *note || *pools ? "  " : "", note, pools,
+             segment_text(plan, index));
 }
 
 static void update_text(const bpfast_net *net, const bp_plan *plan, size_t layer, char *text,
