@@ -278,16 +278,16 @@ def ratio_of_fits(
     most: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Time with `more` over time with `fewer` (threads, exact), the least of interleaved runs."""
+    """Time with `more` over time with `fewer` (threads, exact): the median of neighbouring pairs."""
     seconds_of_a_fit(*fewer, clock)  # the first one imports
-    best_more = best_fewer = np.inf
-    for _ in range(30):
-        best_fewer = min(best_fewer, seconds_of_a_fit(*fewer, clock))
-        best_more = min(best_more, seconds_of_a_fit(*more, clock))
-        if best_more <= most * best_fewer:
-            break
-    print(f"{more} against {fewer}: {best_more / best_fewer:.3f}")
-    return float(best_more / best_fewer)
+    ratios: list[float] = []
+    while len(ratios) < 5 or (np.median(ratios) > most and len(ratios) < 40):
+        pair = (fewer, more) if len(ratios) % 2 else (more, fewer)
+        seconds = {which: seconds_of_a_fit(*which, clock) for which in pair}
+        ratios.append(seconds[more] / seconds[fewer])
+    ratio = float(np.median(ratios))
+    print(f"{more} against {fewer}: {ratio:.3f} over {len(ratios)} pairs")
+    return ratio
 
 
 @needs_speed
