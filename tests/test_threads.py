@@ -278,7 +278,7 @@ def ratio_of_fits(
     most: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Time with `more` over time with `fewer` (threads, exact): the median of neighbouring pairs."""
+    """Time with `more` over that with `fewer` (threads, exact): median of neighbouring pairs."""
     seconds_of_a_fit(*fewer, clock)  # the first one imports
     ratios: list[float] = []
     while len(ratios) < 5 or (np.median(ratios) > most and len(ratios) < 40):

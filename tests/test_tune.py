@@ -15,6 +15,7 @@ RATIOS = {
     "two pay, short steps": 1.02,
     "one pays": 1.03,
     "a crowd": 4.0,
+    "two pay, a crowd that goes": 1.2,
     "two pay, stalls": 1.02,
     "two pay, stalls, one guessed": 1.1,
 }

@@ -48,13 +48,18 @@ typedef struct {
     size_t wait_steps;                /* and steps */
     double part[BP_MOST_TRIAL_PARTS]; /* of the trial: seconds a step, in ascending order */
     size_t parts;
-    bool down; /* it tries fewer threads */
-    bool cold; /* nothing has run since the tuner or its run began */
+    double quiet; /* seconds since a thread was last preempted, and their steps */
+    size_t quiet_steps;
+    double quiet_wait; /* 0, or so many before a trial lost to preemptions is repeated */
+    bool crowded;      /* the trial, or its warming up, saw a preemption */
+    bool down;         /* it tries fewer threads */
+    bool cold;         /* nothing has run since the tuner or its run began */
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);
 double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */
-/* Steps took so long. A team smaller than asked for, since others had the CPUs, tells nothing. */
-void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds);
+/* Steps took so long; a thread of the process was preempted meanwhile, or not. A team smaller than
+ * asked for, since others had the CPUs, tells nothing. */
+void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds, bool preempted);
 
 /* ---- the network ---- */
 struct bpfast_net {

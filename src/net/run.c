@@ -265,6 +265,7 @@ void bpfast_run_begin_epoch(bpfast_run *run, const double *rates, size_t n_rates
 static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
 {
     const size_t before = run->cursor.batch;
+    const long preemptions = bp_preemptions();
     const double start = bp_seconds();
     run->steps_left = max_steps;
     run->deadline = fmin(deadline, start + bp_tune_seconds(&run->tuner));
@@ -272,7 +273,8 @@ static void run_chunk(bpfast_run *run, size_t max_steps, double deadline)
     bp_run_prepare(run, &run->batch[0]);
     const size_t team = bp_team_run(run->tuner.now, run->config.exact_threads, chunk_task, run);
     if (run->watches) return; /* such a step is no measure of the others */
-    bp_tune_add(&run->tuner, team, run->cursor.batch - before, bp_seconds() - start);
+    bp_tune_add(&run->tuner, team, run->cursor.batch - before, bp_seconds() - start,
+                bp_preemptions() != preemptions);
 }
 
 /* As run_chunk, up to the epoch's last step or that one alone: its gradient is left in GRAD. */

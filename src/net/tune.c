@@ -9,6 +9,10 @@
  *      best ................ | warm up | trial | best: the winner ............ | warm up | ...
  *      50 ms and 200 steps     0.5 ms    1 ms    doubled after a lost trial, at most 2 s
  *
+ * More threads that lost while the system preempted one of ours, as other processes wanted the CPUs,
+ * or NumPy's threads, which spin for 25 ms after their work, have another trial once none was for 20 ms,
+ * doubled each time.
+ *
  * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
  * are shorter by BP_MARGIN, on average and in the middle one of its parts; where these disagree, since
  * a CPU stood still for some milliseconds, up to four times as many steps decide on average. What threads
@@ -22,7 +26,7 @@
 
 static const double BP_EARLY_WAIT = 2e-3, BP_FIRST_WAIT = 50e-3,
                     BP_LONGEST_WAIT = 2.0; /* seconds */
-static const double BP_WARM_UP = 0.5e-3, BP_TRIAL = 1e-3;
+static const double BP_WARM_UP = 0.5e-3, BP_TRIAL = 1e-3, BP_QUIET = 20e-3;
 static const double BP_MARGIN = 0.97;
 enum { BP_EARLY_STEPS = 8, BP_STEPS_BETWEEN = 200, BP_STEPS_OF_TRIAL = 3 };
 
@@ -53,6 +57,8 @@ static void enter(bp_tuner *t, bp_tune_phase phase, size_t threads)
     t->seconds = 0;
     t->steps = 0;
     t->parts = 0;
+    t->quiet = 0;
+    t->quiet_steps = 0;
 }
 
 static bool is_faster(const bp_tuner *t, double step) { return step < BP_MARGIN * t->best_step; }
@@ -78,12 +84,24 @@ static void judge(bp_tuner *t)
         t->best = t->now;
         t->wait = BP_EARLY_WAIT;
         t->wait_steps = BP_EARLY_STEPS;
+        t->quiet_wait = 0;
     } else {
+        if (t->now > t->best)
+            t->quiet_wait =
+                t->crowded ? fmin(fmax(2 * t->quiet_wait, BP_QUIET), BP_LONGEST_WAIT) : 0;
         t->down = !t->down;
         t->wait = fmin(fmax(2 * t->wait, BP_FIRST_WAIT), BP_LONGEST_WAIT);
         t->wait_steps = BP_STEPS_BETWEEN;
     }
     enter(t, BP_TUNE_BEST, t->best);
+}
+
+/* Ends the steps with the best number, of which one takes so long. */
+static void try_other(bp_tuner *t, size_t threads, double best_step)
+{
+    t->best_step = best_step;
+    t->crowded = false;
+    enter(t, BP_TUNE_WARM, threads);
 }
 
 double bp_tune_seconds(const bp_tuner *t)
@@ -93,10 +111,11 @@ double bp_tune_seconds(const bp_tuner *t)
     /* Long steps pass the wait before they are enough: not a region for each. */
     const size_t missing = t->wait_steps - bp_min(t->steps, t->wait_steps);
     const double step = t->steps > 0 ? t->seconds / (double)t->steps : 0;
-    return fmax(fmax(t->wait - t->seconds, (double)missing * step), BP_TRIAL);
+    const double wait = fmax(fmax(t->wait - t->seconds, (double)missing * step), BP_TRIAL);
+    return t->quiet_wait > 0 ? fmin(wait, BP_QUIET) : wait;
 }
 
-void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
+void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds, bool preempted)
 {
     if (team != t->now) {
         enter(t, BP_TUNE_BEST, t->best);
@@ -112,14 +131,19 @@ void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds)
     if (t->most == 1) return;
     switch (t->phase) {
     case BP_TUNE_BEST:
-        if (t->seconds < t->wait || t->steps < t->wait_steps) return;
-        t->best_step = t->seconds / (double)t->steps;
-        enter(t, BP_TUNE_WARM, candidate(t));
+        t->quiet = preempted ? 0 : t->quiet + seconds;
+        t->quiet_steps = preempted ? 0 : t->quiet_steps + steps;
+        if (t->seconds >= t->wait && t->steps >= t->wait_steps)
+            try_other(t, candidate(t), t->seconds / (double)t->steps);
+        else if (t->quiet_wait > 0 && t->quiet >= t->quiet_wait && t->quiet_steps >= BP_EARLY_STEPS)
+            try_other(t, bp_min(2 * t->best, t->most), t->quiet / (double)t->quiet_steps);
         return;
     case BP_TUNE_WARM:
+        t->crowded |= preempted;
         if (t->seconds >= BP_WARM_UP) enter(t, BP_TUNE_TRIAL, t->now);
         return;
     case BP_TUNE_TRIAL:
+        t->crowded |= preempted;
         add_part(t, seconds / (double)steps);
         if (is_decided(t)) judge(t);
         return;

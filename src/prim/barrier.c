@@ -1,4 +1,4 @@
-/* barrier.c - where the threads of a team meet, and the clock.
+/* barrier.c - where the threads of a team meet, the clock, and whether others want the CPUs.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * A counter and a generation. A waiter spins for a microsecond, then yields, then sleeps on the
@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -30,6 +31,12 @@ static uint64_t nanoseconds(void)
 }
 
 double bp_seconds(void) { return 1e-9 * (double)nanoseconds(); }
+
+long bp_preemptions(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
 
 static inline void pause_cpu(void)
 {

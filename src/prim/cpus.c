@@ -1,4 +1,5 @@
-/* cpus.c - what the system says about CPUs: affinity, physical cores, the control group's quota.
+/* cpus.c - what the system says about CPUs: affinity, physical cores, the control group's quota; and
+ * a CPU of its own for each thread of a team.
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * Everything is read anew by each call; threads.c keeps what it needs.
@@ -164,5 +165,31 @@ size_t bp_cpus_quota(const char *root)
     }
     fclose(f);
     return quota;
+}
+
+/* ---- a CPU for each thread ---- */
+
+static bool take(bp_cpus_taken *taken, size_t cpu)
+{
+    const uint64_t bit = (uint64_t)1 << cpu % 64;
+    return !(atomic_fetch_or(&taken->word[cpu / 64], bit) & bit);
+}
+
+/* Linux may start a thread on its creator's CPU, and leave both there for tens of milliseconds while
+ * another CPU stands idle (6.18 does: 70 ms): a team is then slower than one thread. */
+void bp_cpus_take(bp_cpus_taken *taken)
+{
+    cpu_set_t own, one;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || take(taken, (size_t)here)) return;
+    if (sched_getaffinity(0, sizeof own, &own) != 0) return;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (!CPU_ISSET(cpu, &own) || !take(taken, cpu)) continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (sched_setaffinity(0, sizeof one, &one) == 0) /* moves it at once */
+            sched_setaffinity(0, sizeof own, &own);
+        return;
+    }
 }
 #endif

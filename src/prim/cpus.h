@@ -11,6 +11,15 @@
 #if defined(__linux__)
 #include <sched.h>
 
+enum { BP_CPU_WORDS = CPU_SETSIZE / 64 };
+/* The CPUs that threads of one team run on, a bit each. */
+typedef struct {
+    _Atomic uint64_t word[BP_CPU_WORDS];
+} bp_cpus_taken;
+/* Takes the CPU of the calling thread. Where another of the team has it, the thread goes to one of its
+ * affinity that none has, if there is one; it may leave that again, its affinity stays. */
+void bp_cpus_take(bp_cpus_taken *taken);
+
 /* The CPUs that this process may use; false when the system does not say. */
 bool bp_cpus_allowed(cpu_set_t *cpus);
 /* Distinct physical cores among them; 0 when unknown. */

@@ -184,6 +184,7 @@ BP_INLINE size_t bp_team_size(const bp_team *team)
 }
 void bp_team_wait(bp_team *team, size_t id); /* until all of them called it */
 double bp_seconds(void);                     /* monotonic */
+long bp_preemptions(void); /* how often threads of this process had to leave a CPU to others */
 
 /* ---- threads.c ---- */
 
