@@ -352,6 +352,7 @@ void bp_fpmode_leave(bp_fpmode mode);
 
 /* cpu.c */
 unsigned bp_cpu_bits(void);
+bool bp_cpu_reads_l2_fast(void); /* 64 bytes a cycle, and not less for reading it again */
 enum { BP_CPU_FMA = 1, BP_CPU_AVX2 = 2 | BP_CPU_FMA, BP_CPU_AVX512 = 4 | BP_CPU_AVX2 };
 
 #endif

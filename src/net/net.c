@@ -78,6 +78,7 @@ bpfast_status bpfast_net_new(bpfast_net **out, const bpfast_layer *layers, size_
     net->k = bp_kernels_get(row, itemsize);
     net->k64 = bp_kernels_get(row, sizeof(double));
     net->l2 = bp_l2_bytes();
+    net->k_block = bp_k_block();
     net->input = (bp_shape){input.height, input.width, input.channels};
     net->inputs = bp_positions(net->input) * net->input.channels;
     net->counters.seed = seed;

@@ -73,6 +73,7 @@ struct bpfast_net {
     void *persist; /* PARAM | GRAD | BUFFERS */
     void *parameters, *gradients, *buffers;
     size_t l2; /* bytes of this machine's L2 */
+    size_t k_block;
     bool standardizes;
     bool ties;             /* some layer uses another's kernel transposed */
     void *snapshot;        /* PARAM and BUFFERS when the last epoch began */

@@ -32,6 +32,7 @@ bp_weights bp_weights_at(const bpfast_net *net, const bp_node *node, void *panel
     return (bp_weights){.in = node->in,
                         .out = node->out,
                         .l2 = net->l2,
+                        .k_block = net->k_block,
                         .w = !node->use_kernel ? NULL
                              : node->tied      ? wt
                                                : w,

@@ -4,8 +4,8 @@
  * y = x W for a range of rows. Loops, outermost first, with what each keeps in cache:
  *
  *   1  row blocks      of x        three quarters of L2
- *   2  k blocks        of x and W  k in steps of BP_K_BLOCK
- *   3  panels of W     NR columns  [BP_K_BLOCK][NR], 25 to 50 KB    L1, L2
+ *   2  k blocks        of x and W  k in steps of w->k_block
+ *   3  panels of W     NR columns  [k_block][NR], 25 to 50 KB       L1, L2
  *   4  tiles of rows   MR rows     inside gemm_rows
  *   5  p ascending     registers   inside the tile
  *
@@ -15,9 +15,9 @@
 
 #include <unistd.h>
 
-/* Rows of a panel of W in one k block: deep enough that reading and writing c between blocks costs
- * little. */
-enum { BP_K_BLOCK = 400 };
+/* Deep enough that reading and writing c between blocks costs little, and a panel fits in L1; but
+ * Zen 5's L1 takes 64 bytes a cycle from L2, all that two multiply-adds a cycle on a panel ask for. */
+size_t bp_k_block(void) { return bp_cpu_reads_l2_fast() ? 2048 : 400; }
 
 size_t bp_l2_bytes(void)
 {
@@ -93,7 +93,7 @@ static void product(const bp_kernels *k, bp_panels c, bp_panels a, const void *b
     const size_t all = bp_panel_count(k, n), end = bp_min(panels.last, all);
     const size_t soon = bp_min(panels.soon, all);
     const size_t l2 = w->l2;
-    const size_t k_block = BP_K_BLOCK / k->nr * k->nr;
+    const size_t k_block = w->k_block / k->nr * k->nr;
     const size_t fit = bp_max(l2 / 4 * 3 / (bp_min(k_block, k_total) * k->size), k->mr);
     const size_t blocks = bp_max(bp_ceil_div(rows, fit), 1);
     const size_t row_block = bp_round_up(bp_max(rows / blocks, 1), k->mr);

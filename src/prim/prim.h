@@ -37,15 +37,17 @@ BP_INLINE size_t bp_panel_width(const bp_kernels *k, size_t cols, size_t panel)
  * in both orders: w[j][i] as it is, wt[i][j] transposed. Rows and columns past the end are zero. */
 typedef struct {
     size_t in, out;
-    void *w;    /* [out/NR][in padded][NR] */
-    void *wt;   /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
-    void *bias; /* [out padded]; NULL without */
-    size_t l2;  /* bytes of this machine's L2 */
-    bool far;   /* panels come from beyond it: they do not fit, or another core wrote them */
+    void *w;        /* [out/NR][in padded][NR] */
+    void *wt;       /* [in/NR][out padded][NR]; NULL when no gradient flows to the input */
+    void *bias;     /* [out padded]; NULL without */
+    size_t l2;      /* bytes of this machine's L2 */
+    size_t k_block; /* rows of a panel of W that a product takes at once */
+    bool far;       /* panels come from beyond it: they do not fit, or another core wrote them */
     /* Row-major [in][out] and [out], which products then read instead of the panels; or NULL. */
     const void *plain, *plain_bias;
 } bp_weights;
 
+size_t bp_k_block(void);  /* for this machine */
 size_t bp_l2_bytes(void); /* of one core, at most 2 MB; 512 KB where the system does not say */
 
 size_t bp_weights_size(const bp_kernels *k, size_t in, size_t out); /* elements of w; of wt */
