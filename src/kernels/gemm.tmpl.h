@@ -191,6 +191,62 @@ BP_WIDTHS(BP_DEFINE)
 static rows_fn *const rows_tiles[BP_NV][BP_MR] = {BP_WIDTHS(BP_ROWS_LINE)};
 static block_fn *const block_tiles[BP_NV][BP_MR] = {BP_WIDTHS(BP_BLOCK_LINE)};
 
+/* A layer of few outputs fills its vectors with rows instead of columns: a is transposed in L1, some
+ * groups of BP_VL rows at a time, each of which has a chain under way. Transposing costs as much as half
+ * the lanes; one group alone waits for its chain, and pays for fewer outputs. */
+enum { BP_TURN_GROUPS = 4, BP_TURN_ROWS = BP_TURN_GROUPS * BP_VL };
+
+BP_INLINE void turned_rows(real *c, const real *a, const real *b, const real *bias, size_t k,
+                           size_t n, size_t a_stride, bp_start start, bool relu, int groups)
+{
+    _Alignas(BP_ALIGN) real at[BP_NR * BP_TURN_ROWS], ct[BP_VL * BP_TURN_ROWS];
+    for (int g = 0; g < groups; ++g) {
+        if (start == BP_FROM_C)
+            v_transpose(ct + g * BP_VL, BP_TURN_ROWS, c + g * BP_VL * BP_NR, BP_NR);
+        for (size_t j = 0; start != BP_FROM_C && j < BP_VL; ++j)
+            v_store(ct + j * BP_TURN_ROWS + g * BP_VL,
+                    start == BP_FROM_BIAS && j < n ? v_set1(bias[j]) : v_zero());
+    }
+    for (size_t p0 = 0; p0 < k; p0 += BP_NR, a += a_stride, b += BP_NR * BP_NR) {
+        const size_t depth = bp_min(BP_NR, k - p0);
+        for (size_t p = 0; p < depth; p += BP_VL) {
+            for (int g = 0; g < groups; ++g)
+                v_transpose(at + p * BP_TURN_ROWS + g * BP_VL, BP_TURN_ROWS,
+                            a + g * BP_VL * BP_NR + p, BP_NR);
+        }
+        for (size_t j = 0; j < n; ++j) {
+            vec acc[BP_TURN_GROUPS];
+            real *cj = ct + j * BP_TURN_ROWS;
+            BP_UNROLL for (int g = 0; g < groups; ++g) acc[g] = v_load(cj + g * BP_VL);
+            for (size_t p = 0; p < depth; ++p) {
+                const vec w = v_set1(b[p * BP_NR + j]);
+                BP_UNROLL for (int g = 0; g < groups; ++g) acc[g] =
+                    v_fma(v_load(at + p * BP_TURN_ROWS + g * BP_VL), w, acc[g]);
+            }
+            BP_UNROLL for (int g = 0; g < groups; ++g)
+                v_store(cj + g * BP_VL, relu && p0 + BP_NR >= k ? v_max(v_zero(), acc[g]) : acc[g]);
+        }
+    }
+    for (int g = 0; g < groups; ++g)
+        v_transpose(c + g * BP_VL * BP_NR, BP_NR, ct + g * BP_VL, BP_TURN_ROWS);
+}
+
+/* As many rows as fill groups, where that pays; returns how many. */
+static size_t gemm_rows_turned(real *c, const real *a, const real *b, const real *bias, size_t m,
+                               size_t k, size_t n, size_t a_stride, bp_start start, bool relu)
+{
+    size_t done = 0;
+#define BP_TURN(groups)                                                                       \
+    for (; done + (groups) * BP_VL <= m; done += (groups) * BP_VL)                            \
+        turned_rows(c + done * BP_NR, a + done * BP_NR, b, bias, k, n, a_stride, start, relu, \
+                    groups);
+    BP_TURN(BP_TURN_GROUPS)
+    BP_TURN(2)
+    if (n < BP_VL / 4 && k >= 2 * BP_VL) BP_TURN(1)
+#undef BP_TURN
+    return done;
+}
+
 /* m rows are cut into the fewest tiles, as equal as they can be: 8 rows are 4 + 4, not 6 + 2. */
 static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias, size_t m, size_t k,
                       size_t n, size_t a_stride, bp_start start, bool relu, const bp_ahead *ahead)
@@ -198,6 +254,12 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
     real *c = c_;
     const real *a = a_;
     if (n == 0) return;
+    if (n < BP_VL / 2 && k >= BP_VL) {
+        const size_t turned = gemm_rows_turned(c, a, b, bias, m, k, n, a_stride, start, relu);
+        c += turned * BP_NR;
+        a += turned * BP_NR;
+        m -= turned;
+    }
     bp_soon soon;
     const bool waits = ahead && soon_start(&soon, ahead);
     rows_fn *const *tiles = rows_tiles[bp_ceil_div(n, BP_VL) - 1];
@@ -236,7 +298,7 @@ static void transpose_block(void *dst_, const void *src_, size_t rows, size_t co
 }
 
 /* A narrow block, of a layer of few outputs, fills its vectors the other way round. */
-enum { BP_TURN_COST = 512 }; /* of transposing, in vector multiply-adds */
+enum { BP_TURN_COST = 256 }; /* of transposing, in vector multiply-adds */
 
 BP_INLINE bool block_turns(size_t m, size_t rows, size_t n)
 {
@@ -255,8 +317,8 @@ static void gemm_block(void *c, const void *a, const void *b, size_t m, size_t r
     _Alignas(BP_ALIGN) real turned[BP_NR * BP_NR];
     if (start == BP_FROM_C)
         transpose_block(turned, c, rows, n);
-    else
-        memset(turned, 0, sizeof turned);
+    else /* what is transposed beside the n rows */
+        memset(turned + n * BP_NR, 0, (bp_round_up(n, BP_VL) - n) * BP_NR * sizeof(real));
     block_of_tiles(turned, b, a, m, n, rows, start, ahead);
     transpose_block(c, turned, n, rows);
 }
