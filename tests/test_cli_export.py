@@ -92,7 +92,7 @@ def test_torch(tmp_path: Path):
     module.load_state_dict(load_file("mine.torch.safetensors"))
     with torch.no_grad():
         found = module.eval()(torch.from_numpy(X.astype(np.float32))).numpy()
-    np.testing.assert_allclose(found, net.predict(X), atol=1e-6)
+    np.testing.assert_allclose(found, net.predict(X), rtol=1e-6, atol=1e-6)
     train("--force")
     result = bp("export", "mine.safetensors", "--to", "torch", "--force")
     assert "module = bpfast.load(MODEL).to_torch()" in result.out

@@ -242,7 +242,7 @@ static size_t gemm_rows_turned(real *c, const real *a, const real *b, const real
                     groups);
     BP_TURN(BP_TURN_GROUPS)
     BP_TURN(2)
-    if (n < BP_VL / 4 && k >= 2 * BP_VL) BP_TURN(1)
+    if (4 * n < BP_VL && k >= 2 * BP_VL) BP_TURN(1)
 #undef BP_TURN
     return done;
 }
@@ -254,7 +254,7 @@ static void gemm_rows(void *c_, const void *a_, const void *b, const void *bias,
     real *c = c_;
     const real *a = a_;
     if (n == 0) return;
-    if (n < BP_VL / 2 && k >= BP_VL) {
+    if (2 * n < BP_VL && k >= BP_VL) {
         const size_t turned = gemm_rows_turned(c, a, b, bias, m, k, n, a_stride, start, relu);
         c += turned * BP_NR;
         a += turned * BP_NR;

@@ -1,7 +1,7 @@
-/* cpus.c - what the system says about CPUs: affinity, physical cores, the control group's quota; and
- * a CPU of its own for each thread of a team.
+/* cpus.c - what the system says about CPUs, and a CPU of its own for each thread of a team.
  * SPDX-License-Identifier: BSD-3-Clause
  *
+ * It says which there are to use: affinity, physical cores, the control group's quota.
  * Everything is read anew by each call; threads.c keeps what it needs.
  */
 #define _GNU_SOURCE
