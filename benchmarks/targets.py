@@ -49,6 +49,8 @@ class Verdict:
     threads : int
     least, found : float
         A ratio, or percent where `what` says so.
+    takes : float, optional
+        Percent of the multiply-add peak at which bpfast would have to run, its whole step counted.
     """
 
     workload: str
@@ -56,6 +58,7 @@ class Verdict:
     what: str
     least: float
     found: float
+    takes: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -77,15 +80,19 @@ def judge(row: dict[str, Any]) -> list[Verdict]:
                 fewer = f", {best['threads']} thread" if best["threads"] < threads else ""
                 found = ratios.ratio(row, best, threads)
                 what = f"of {ratios.title(best['peer'])}{fewer}"
-                verdicts.append(Verdict(name, threads, what, least, found))
+                takes = least * share_of_peak(row, best, threads)
+                verdicts.append(Verdict(name, threads, what, least, found, takes))
     eager = ratios.time(row, "torch", 1)
     if name in TORCH and eager and ratios.time(row, "bpfast", 1):
         what = f"of {ratios.title('torch')}, eager"
-        verdicts.append(Verdict(name, 1, what, TORCH[name], ratios.ratio(row, eager, 1)))
+        takes = TORCH[name] * share_of_peak(row, eager, 1)
+        found = ratios.ratio(row, eager, 1)
+        verdicts.append(Verdict(name, 1, what, TORCH[name], found, takes))
     alone = [a for a in row.get("isolated", []) if a["threads"] == 1]
     if name in PEAK and alone:
         what = "percent of peak"
-        verdicts.append(Verdict(name, 1, what, PEAK[name], alone[0]["percent_of_peak"]))
+        found = alone[0]["percent_of_peak"]
+        verdicts.append(Verdict(name, 1, what, PEAK[name], found, PEAK[name]))
     one = ratios.time(row, "bpfast", 1)
     if name in SCALING and one and ratios.time(row, "bpfast", 2):
         found = ratios.ratio(row, one, 2)
@@ -93,14 +100,21 @@ def judge(row: dict[str, Any]) -> list[Verdict]:
     return verdicts
 
 
+def share_of_peak(row: dict[str, Any], entry: dict[str, Any], threads: int) -> float:
+    """Return at what percent of the peak of so many threads a peer ran."""
+    (peak,) = [p["gflops"] for p in row["peaks"] if p["threads"] == threads]
+    return float(1e8 * row["gflop_per_step"] / entry["median_us"] / peak)
+
+
 def table(verdicts: list[Verdict]) -> str:
     """Return the verdicts in Markdown: what was meant, what was found, by how much it differs."""
     lines = [
-        "| workload | threads | bpfast against | at least | found | holds | by |",
-        "|---|---|---|---|---|---|---|",
+        "| workload | threads | bpfast against | at least | found | holds | by | % of peak it takes |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for v in verdicts:
         cells = [v.workload, str(v.threads), v.what, f"{v.least:g}", f"{v.found:.2f}"]
         cells += ["yes" if v.holds else "**no**", f"{100 * (v.found / v.least - 1):+.0f}%"]
+        cells += ["" if v.takes is None else f"{v.takes:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -152,7 +152,9 @@ def test_gflop_counts_the_products_of_a_step():
 def row_of(name: str, times: dict[tuple[str, int], float], **more: object) -> dict:
     """Return a record's row with these medians, in microseconds."""
     found = [{"peer": p, "threads": n, "median_us": us} for (p, n), us in times.items()]
-    return {"workload": name, "kind": workloads.ALL[name].kind, "times": found, **more}
+    peaks = [{"threads": 1, "gflops": 100.0}, {"threads": 2, "gflops": 200.0}]
+    row = {"workload": name, "kind": workloads.ALL[name].kind, "times": found, "peaks": peaks}
+    return {**row, "gflop_per_step": 1e-3, **more}
 
 
 FIT = ("numpy", "torch", "torch-compiled", "jax-jit", "jax-scan")
@@ -172,7 +174,9 @@ def test_targets_are_judged(folder):
         ("of PyTorch, eager", 1): (20.0, 5.0, False),
         ("percent of peak", 1): (63, 62.0, False),
     }
-    assert "| T1 | 1 | of PyTorch, eager | 20 | 5.00 | **no** | -75% |" in targets.table(verdicts)
+    assert "| T1 | 1 | of PyTorch, eager | 20 | 5.00 | **no** | -75% | 400 |" in targets.table(verdicts)
+
+    assert verdicts[0].takes == pytest.approx(1.75 * 50)  # the rival runs at half of the peak
 
     verdicts = targets.judge(row_of("T4", times, isolated=[]))
     found = {(v.what, v.threads): round(v.found, 3) for v in verdicts}
