@@ -109,7 +109,8 @@ def share_of_peak(row: dict[str, Any], entry: dict[str, Any], threads: int) -> f
 def table(verdicts: list[Verdict]) -> str:
     """Return the verdicts in Markdown: what was meant, what was found, by how much it differs."""
     lines = [
-        "| workload | threads | bpfast against | at least | found | holds | by | % of peak it takes |",
+        "| workload | threads | bpfast against | at least | found | holds | by "
+        "| % of peak it takes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for v in verdicts:

@@ -85,6 +85,25 @@ print(config.thread_choice(2)[0])
     assert run(code) == "1"
 
 
+@needs_two_cpus
+def test_threads_keep_their_affinity():
+    """Those that meet on one CPU part by binding themselves for a moment."""
+    code = """
+stop = threading.Event()
+def spin():
+    while not stop.is_set():
+        pass
+crowd = [threading.Thread(target=spin) for _ in range(3)]
+for thread in crowd:
+    thread.start()
+for threads in (2, 3, 2):
+    train(threads, epochs=50)
+stop.set()
+print(*sorted({str(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")}))
+"""
+    assert run(code).strip() == str(os.sched_getaffinity(0))
+
+
 def test_threads_that_the_runtime_binds():
     """OMP_PROC_BIND leaves the caller one CPU of its own; its team has them all."""
     assert choice(OMP_PROC_BIND="true")[0] == choice()[0]

@@ -5,7 +5,7 @@
  * generation: spinning on with more threads than CPUs made a step hundreds of times slower.
  */
 #define _GNU_SOURCE
-#include "prim.h"
+#include "cpus.h"
 
 #include <limits.h>
 #include <sched.h>
@@ -19,8 +19,10 @@
 
 enum {
     BP_SPIN_NANOSECONDS = 1000,
-    BP_YIELD_NANOSECONDS = 20 *
-        1000 /* then sleep: a yielding thread keeps its peers from a busy CPU */
+    /* Then sleep: a yielding thread keeps its peers from a busy CPU. But who sleeps may be woken on the
+     * wrong CPU (cpus.c), and where each has its own a late one has that way to go: some 50 us. */
+    BP_YIELD_NANOSECONDS = 100 * 1000,
+    BP_SHARED_YIELD_NANOSECONDS = 20 * 1000
 };
 
 static uint64_t nanoseconds(void)
@@ -61,32 +63,36 @@ static void sleep_until_changed(bp_team *team, uint32_t seen)
 #endif
 }
 
-static void wait_for_change(bp_team *team, uint32_t seen)
+static void wait_for_change(bp_team *team, size_t id, uint32_t seen)
 {
     for (int i = 0; i < 16; ++i) { /* the common case: no clock is read */
         if (atomic_load_explicit(&team->generation, memory_order_acquire) != seen) return;
         pause_cpu();
     }
     const uint64_t start = nanoseconds();
+    const uint64_t yield =
+        bp_cpus_shared(team->cpus) ? BP_SHARED_YIELD_NANOSECONDS : BP_YIELD_NANOSECONDS;
     while (atomic_load_explicit(&team->generation, memory_order_acquire) == seen) {
         const uint64_t waited = nanoseconds() - start;
-        if (waited < BP_SPIN_NANOSECONDS)
+        if (waited < BP_SPIN_NANOSECONDS) {
             pause_cpu();
-        else if (waited < BP_YIELD_NANOSECONDS)
+            continue;
+        }
+        if (waited < yield)
             sched_yield();
         else
             sleep_until_changed(team, seen);
+        bp_cpus_keep(team->cpus, id);
     }
 }
 
 void bp_team_wait(bp_team *team, size_t id)
 {
-    (void)id;
     const size_t size = bp_team_size(team);
     if (size == 1) return;
     const uint32_t seen = atomic_load_explicit(&team->generation, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < size) {
-        wait_for_change(team, seen);
+        wait_for_change(team, id, seen);
         return;
     }
     atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);

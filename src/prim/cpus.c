@@ -169,27 +169,61 @@ size_t bp_cpus_quota(const char *root)
 
 /* ---- a CPU for each thread ---- */
 
+/* Linux may start a thread on its creator's CPU, or wake it on that of the thread that wakes it, while
+ * another CPU stands idle: in virtual machines it takes a CPU that has halted for one that the host has
+ * taken away (6.18: vcpu_is_preempted). Both then share a CPU for up to 70 ms, and each barrier takes
+ * as long as the system lets the other one spin. */
+static uint64_t bit_of(size_t cpu) { return (uint64_t)1 << cpu % 64; }
+
 static bool take(bp_cpus_taken *taken, size_t cpu)
 {
-    const uint64_t bit = (uint64_t)1 << cpu % 64;
-    return !(atomic_fetch_or(&taken->word[cpu / 64], bit) & bit);
+    return !(atomic_fetch_or(&taken->word[cpu / 64], bit_of(cpu)) & bit_of(cpu));
 }
 
-/* Linux may start a thread on its creator's CPU, and leave both there for tens of milliseconds while
- * another CPU stands idle (6.18 does: 70 ms): a team is then slower than one thread. */
-void bp_cpus_take(bp_cpus_taken *taken)
+static int this_cpu(void)
 {
-    cpu_set_t own, one;
-    const int here = sched_getcpu();
-    if (here < 0 || here >= CPU_SETSIZE || take(taken, (size_t)here)) return;
+    const int cpu = sched_getcpu();
+    return cpu < CPU_SETSIZE ? cpu : -1;
+}
+
+/* Binding moves a thread at once; afterwards it is as free as before. */
+static void go_to(size_t cpu, const cpu_set_t *own)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof *own, own);
+}
+
+void bp_cpus_take(bp_cpus_taken *taken, size_t id)
+{
+    const int here = this_cpu();
+    cpu_set_t own;
+    if (here < 0 || id >= CPU_SETSIZE) return;
+    if (take(taken, (size_t)here)) {
+        taken->home[id] = (int16_t)(here + 1);
+        return;
+    }
     if (sched_getaffinity(0, sizeof own, &own) != 0) return;
     for (size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
         if (!CPU_ISSET(cpu, &own) || !take(taken, cpu)) continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        if (sched_setaffinity(0, sizeof one, &one) == 0) /* moves it at once */
-            sched_setaffinity(0, sizeof own, &own);
+        go_to(cpu, &own);
+        taken->home[id] = (int16_t)(cpu + 1);
         return;
+    }
+    atomic_store_explicit(&taken->shared, true, memory_order_relaxed);
+}
+
+void bp_cpus_keep(bp_cpus_taken *taken, size_t id)
+{
+    const int here = this_cpu(), home = id < CPU_SETSIZE ? taken->home[id] - 1 : -1;
+    cpu_set_t own;
+    if (home < 0 || here < 0 || here == home) return;
+    if (take(taken, (size_t)here)) {
+        atomic_fetch_and(&taken->word[home / 64], ~bit_of((size_t)home));
+        taken->home[id] = (int16_t)(here + 1);
+    } else if (sched_getaffinity(0, sizeof own, &own) == 0 && CPU_ISSET((size_t)home, &own)) {
+        go_to((size_t)home, &own);
     }
 }
 #endif

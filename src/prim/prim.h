@@ -174,11 +174,13 @@ void bp_orthogonal(double *a, size_t rows, size_t cols, double gain); /* in plac
 
 /* ---- barrier.c ---- */
 
+typedef struct bp_cpus_taken bp_cpus_taken; /* cpus.h */
 typedef struct {
     _Alignas(BP_ALIGN) _Atomic uint32_t arrived;
     _Alignas(BP_ALIGN) _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
     _Atomic size_t size; /* threads that there are, which may be fewer than asked for */
+    bp_cpus_taken *cpus; /* where they are; NULL of a caller alone */
 } bp_team;
 BP_INLINE size_t bp_team_size(const bp_team *team)
 {

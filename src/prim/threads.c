@@ -214,21 +214,17 @@ static bool may_open_region(size_t wanted)
     return wanted <= pool.size || room_for(wanted - bp_max(1, pool.size));
 }
 
-#if !defined(__linux__)
-typedef int bp_cpus_taken;
-static void bp_cpus_take(bp_cpus_taken *taken) { (void)taken; }
-#endif
-
 static size_t run_region(size_t wanted, bp_task_fn *task, void *arg)
 {
-    bp_team team = {.size = 1};
     bp_cpus_taken taken = {0};
-    bp_cpus_take(&taken); /* the caller stays where it is: it is the first */
+    bp_team team = {.size = 1, .cpus = &taken};
+    bp_cpus_take(&taken, 0); /* the caller stays where it is: it is the first */
 #pragma omp parallel num_threads((int)wanted)
     {
         const size_t id = (size_t)omp_get_thread_num();
         atomic_store_explicit(&team.size, (size_t)omp_get_num_threads(), memory_order_relaxed);
-        if (id > 0) bp_cpus_take(&taken);
+        if (id > 0) bp_cpus_take(&taken, id);
+        bp_team_wait(&team, id); /* a caller at work would keep others from a CPU that they share */
         task(arg, &team, id);
         bp_team_wait(&team, id); /* the runtime's barrier spins for milliseconds, ours sleeps */
     }
