@@ -1,6 +1,6 @@
 """The table of README.md, from a machine's committed results.
 
-python benchmarks/readme_table.py benchmarks/results/xeon-sapphire-rapids-2c.json
+python benchmarks/readme_table.py benchmarks/results/epyc-zen5-2c.json
 """
 
 from __future__ import annotations
@@ -12,14 +12,24 @@ import ratios
 import record
 
 
+def on_two(row: ratios.Row) -> str:
+    """Return the ratio to the best other library on two threads, if they were measured."""
+    if not ratios.time(row, "bpfast", 2):
+        return ""
+    return f"{ratios.ratio(row, ratios.best(row, 2), 2):.2f}"
+
+
 def main(path: str) -> None:
-    """Print one line a workload, on one thread."""
+    """Print one line a workload: times on one thread, ratios on one and two."""
     results = record.read(Path(path))
     if "peers" not in results:
         sys.exit(f"{path} holds no results of benchmarks/run.py")
     rows = results["peers"]["rows"]
-    print("| one step or call, one thread | bpfast, us | best other library, us | ratio |")
-    print("|---|---|---|---|")
+    print(
+        "| one step or call, one thread | bpfast, us | best other library, us | ratio "
+        "| ratio, two threads |"
+    )
+    print("|---|---|---|---|---|")
     versions: dict[str, str] = {}
     for row in rows:
         versions |= row["versions"]
@@ -30,6 +40,7 @@ def main(path: str) -> None:
             f"{ours['median_us']:,.1f}",
             f"{ratios.title(best['peer'])} {best['median_us']:,.1f}",
             f"{ratios.ratio(row, best, 1):.2f}",
+            on_two(row),
         ]
         print(f"| {' | '.join(cells)} |")
     machine = results["machine"]

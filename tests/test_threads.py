@@ -93,14 +93,12 @@ stop = threading.Event()
 def spin():
     while not stop.is_set():
         pass
-crowd = [threading.Thread(target=spin) for _ in range(3)]
-for thread in crowd:
-    thread.start()
+crowd = threading.Thread(target=spin)
+crowd.start()
 for threads in (2, 3, 2):
     train(threads, epochs=5)
 stop.set()
-for thread in crowd:
-    thread.join()
+crowd.join()
 print(*sorted({str(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")}))
 """
     assert run(code).strip() == str(os.sched_getaffinity(0))

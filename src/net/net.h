@@ -56,7 +56,8 @@ typedef struct {
     bool cold;         /* nothing has run since the tuner or its run began */
 } bp_tuner;
 bp_tuner bp_tune_start(size_t most, size_t guess);
-double bp_tune_seconds(const bp_tuner *t); /* how long the steps may go on as they are */
+void bp_tune_resume(bp_tuner *t, double idle); /* a run goes on after so many seconds */
+double bp_tune_seconds(const bp_tuner *t);     /* how long the steps may go on as they are */
 /* Steps took so long; a thread of the process was preempted meanwhile, or not. A team smaller than
  * asked for, since others had the CPUs, tells nothing. */
 void bp_tune_add(bp_tuner *t, size_t team, size_t steps, double seconds, bool preempted);
@@ -87,7 +88,8 @@ struct bpfast_net {
     uint64_t average_start; /* steps before its first */
     bp_spare *spare;        /* of inference, which may change nothing else here */
     bpfast_counters counters;
-    bp_tuner tuner; /* of the last run, for the next with the same batch */
+    bp_tuner tuner;  /* of the last run, for the next with the same batch */
+    double tuned_at; /* when that stepped last */
     size_t tuned_batch;
 };
 

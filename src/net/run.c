@@ -309,6 +309,7 @@ bpfast_status bpfast_run_steps(bpfast_run *run, size_t max_steps, double seconds
     } while (!*finished && run->status == BPFAST_OK && done < max_steps && bp_seconds() < deadline);
     bp_fpmode_leave(mode);
     run->net->tuner = run->tuner;
+    run->net->tuned_at = bp_seconds();
     run->net->tuned_batch = run->config.batch_size;
     return run->status;
 }

@@ -150,9 +150,10 @@ static void choose_threads(bpfast_run *run, size_t batch, double steps)
     run->threads = most;
     run->tuner = bp_tune_start(settled ? 1 : most, guess);
     /* a settled run's tuner has most 1, whatever its team */
-    if (run->net->tuned_batch == batch && last->most == most && most > 1 && !settled)
+    if (run->net->tuned_batch == batch && last->most == most && most > 1 && !settled) {
         run->tuner = *last;
-    run->tuner.cold = true;
+        bp_tune_resume(&run->tuner, bp_seconds() - run->net->tuned_at);
+    }
 }
 
 static bpfast_status open_run(bpfast_run *run, bpfast_message *message)

@@ -11,7 +11,7 @@
  *
  * More threads that lost while the system preempted one of ours, as other processes wanted the CPUs,
  * or NumPy's threads, which spin for 25 ms after their work, have another trial once none was for 20 ms,
- * doubled each time.
+ * doubled each time until a run begins after a pause as long.
  *
  * A trial has three steps or more, so it takes some percent of what it judges. It wins when its steps
  * are shorter by BP_MARGIN, on average and in the middle one of its parts; where these disagree, since
@@ -37,8 +37,16 @@ bp_tuner bp_tune_start(size_t most, size_t guess)
                       .best = guess,
                       .now = guess,
                       .down = team,
+                      .cold = true,
                       .wait = team ? BP_EARLY_WAIT : BP_FIRST_WAIT,
                       .wait_steps = team ? BP_EARLY_STEPS : BP_STEPS_BETWEEN};
+}
+
+/* A crowd that was there may be gone by now. */
+void bp_tune_resume(bp_tuner *t, double idle)
+{
+    if (idle >= t->quiet_wait) t->quiet_wait = fmin(t->quiet_wait, BP_QUIET);
+    t->cold = true;
 }
 
 /* What to try next, up or down in turn; 0 when there is nothing else. */

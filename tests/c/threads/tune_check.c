@@ -37,7 +37,6 @@ static outcome run(const machine *m, size_t moment)
     bp_tuner t = bp_tune_start(2, m->guess);
     double total = 0, best = 0;
     size_t right = 0;
-    t.cold = true;
     for (size_t i = 0; i < STEPS;) {
         const double limit = bp_tune_seconds(&t);
         const size_t threads = t.now, first = i;
