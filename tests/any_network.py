@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from layer_cases import Shape
 
 import bpfast as bp
+from bpfast.layers.residual import projection
 
 #: Without an exact 0 among their values: there the next kink, or a pool's draw, would lie.
 ACTIVATIONS = ("identity", "tanh", "leaky_relu", "elu", "sigmoid", "silu", "gelu", "softsign")
 SMOOTH = ("identity", "tanh", "sigmoid", "silu", "gelu", "mish")
 
+#: Composites within each other, at most.
+LEVELS = 2
 Drawn = tuple[list[bp.Layer], Shape]
 
 
@@ -112,7 +115,9 @@ class Maker:
 
     def tied(self, shape: Shape, levels: int, keep: bool) -> Drawn:
         first, between = self.weights(shape, levels, keep)
-        last = bp.Dense(tied_to=first[0], activation=self.activation())
+        alone = levels == LEVELS  # within a composite it may stand twice, where a bias may not
+        bias = alone and self.draw(st.booleans())
+        last = bp.Dense(tied_to=first[0], activation=self.activation(), use_bias=bias)
         return [*first, *self.norm(between)[0], last], shape
 
     def activate(self, shape: Shape, *_: object) -> Drawn:
@@ -138,7 +143,10 @@ class Maker:
 
     def residual(self, shape: Shape, levels: int, _: bool) -> Drawn:
         layers, to = self.chain(shape, 3, levels - 1, keep=True)
-        return [bp.Residual(layers, activation=self.activation())], to
+        shortcut = None
+        if self.draw(st.booleans()):
+            shortcut = [projection(shape, to), *self.norm(to)[0]]
+        return [bp.Residual(layers, shortcut=shortcut, activation=self.activation())], to
 
     def concatenate(self, shape: Shape, levels: int, _: bool) -> Drawn:
         branches = [self.chain(shape, 2, levels - 1, keep=True)]
@@ -171,6 +179,6 @@ def networks(draw: st.DrawFn, *, masks: bool) -> Drawn:
     """Up to six layers, composites two deep among them, and a dense one; and the input's shape."""
     maker = Maker(draw, masks)
     shape = draw(st.sampled_from(INPUTS))
-    layers, to = maker.chain(shape, 6, 2)
+    layers, to = maker.chain(shape, 6, LEVELS)
     end = [] if len(to) == 1 else [bp.Flatten()]
     return [*layers, *end, bp.Dense(maker.count(1, 3), maker.activation())], shape

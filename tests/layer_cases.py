@@ -70,6 +70,21 @@ def nested() -> list[bp.Layer]:
     ]
 
 
+def with_shortcut() -> list[bp.Layer]:
+    """A block whose shortcut is ResNet's, and one that shares a layer with its shortcut."""
+    again = bp.Dense(4, "tanh")
+    return [
+        bp.Residual(
+            [bp.Conv2D(3, 3, "tanh", strides=2, padding="same"), bp.BatchNorm()],
+            shortcut=[bp.Conv2D(3, 1, strides=2, use_bias=False), bp.BatchNorm()],
+            activation="tanh",
+        ),
+        bp.GlobalAvgPool(),
+        bp.Residual([bp.Dense(3, "tanh"), again], shortcut=[again, bp.LayerNorm()], name="block"),
+        bp.Dense(2),
+    ]
+
+
 def small_cnn() -> list[bp.Layer]:
     return [
         bp.Conv2D(4, 3, use_bias=False),
@@ -156,6 +171,7 @@ CASES = {
             bp.Flatten(),
         ],
     ),
+    "residual with a shortcut": Case((5, 4, 2), with_shortcut),
     "concatenate": Case((5,), lambda: [bp.Concatenate([[bp.Dense(3, "tanh")], []]), bp.Dense(2)]),
     "concatenate of conv": Case(
         (5, 4, 2),

@@ -185,6 +185,40 @@ SPELLINGS = {
         (None, 2, 8, 6),
         {"k": CONV, "p": array(4, 2, 1, 1)},
     ),
+    "a block, both ways with layers": (
+        [
+            node("MatMul", ["x", "w"], ["a"]),
+            node("Tanh", ["a"], ["b"]),
+            node("MatMul", ["x", "v"], ["c"]),
+            node("Sigmoid", ["c"], ["d"]),
+            node("Add", ["b", "d"], ["h"]),
+        ],
+        (None, 5),
+        {"w": W, "v": array(5, 3)},
+    ),
+    "a block of ResNet, its shortcut normalised": (
+        [
+            node("Conv", ["x", "k"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            node("BatchNormalization", ["a", "g", "o", "m", "v"], ["b"]),
+            node("Relu", ["b"], ["c"]),
+            node("Conv", ["c", "k2"], ["d"], pads=[1, 1, 1, 1]),
+            node("Conv", ["x", "p", "q"], ["e"], strides=[2, 2]),
+            node("BatchNormalization", ["e", "g", "o", "m", "v"], ["f"]),
+            node("Add", ["d", "f"], ["s"]),
+            node("Relu", ["s"], ["h"]),
+        ],
+        (None, 2, 8, 6),
+        {
+            "k": CONV,
+            "k2": array(4, 4, 3, 3),
+            "p": array(4, 2, 1, 1),
+            "q": array(4),
+            "g": array(4),
+            "o": array(4),
+            "m": array(4),
+            "v": np.abs(array(4)) + 0.1,
+        },
+    ),
     "three branches": (
         [
             node("Conv", ["x", "k"], ["a"], pads=[1, 1, 1, 1]),

@@ -10,7 +10,8 @@ import bpfast as bp
 from bpfast._graph import MOST_LAYERS
 from bpfast._plan import Plan
 from bpfast.errors import ShapeError
-from bpfast.layers.base import MOST_DEPTH
+from bpfast.layers.base import MOST_DEPTH, config_of
+from bpfast.layers.configs import from_configs
 
 
 def plan(*layers: bp.Layer, shape: tuple[int, ...] = (4,)) -> Plan:
@@ -129,6 +130,26 @@ def test_one_object_in_several_places() -> None:
         ("2.norm", "0.norm"),
         ("3", "0.1"),
     ]
+
+
+def test_a_given_shortcut() -> None:
+    """Its layers have paths of their own, where they share and where they are written."""
+    again = bp.Dense(4, "tanh")
+    block = bp.Residual([bp.Dense(4), again], shortcut=[again, bp.Dense(4)], name="block")
+    made = plan(block, bp.Dense(1))
+    assert brief(made) == [
+        ("block.0", "dense", [0]),
+        ("block.1", "dense", [1]),
+        ("block.shortcut.0", "dense", [0], 2),
+        ("block.shortcut.1", "dense", [3]),
+        ("block", "add", [4, 2]),
+        ("1", "dense", [5]),
+    ]
+    read, _ = from_configs(config_of([block, bp.Dense(1)], "", {}))
+    assert isinstance(read, bp.Residual)
+    assert read.shortcut is not None
+    assert read.shortcut[0] is read.layers[1]
+    assert read.shortcut[1] is not read.layers[0]
 
 
 def test_projections_are_shared_too() -> None:
@@ -304,6 +325,18 @@ MISTAKES: dict[str, tuple[list[bp.Layer], tuple[int, ...], type[Exception], str]
         (4,),
         ValueError,
         "layer 0.projection: another layer is called so already",
+    ),
+    "a name within a shortcut": (
+        [bp.Residual([bp.Dense(4)], shortcut=[a, b])],
+        (4,),
+        ValueError,
+        r"layer 0.shortcut: layers\[1\].name 'a' is already that of layers\[0\]",
+    ),
+    "a shortcut to elsewhere": (
+        [bp.Residual([bp.Dense(3)], shortcut=[bp.Dense(5)], name="block")],
+        (4,),
+        ShapeError,
+        r"layer block \(Residual\) cannot add what the shortcut gives, of shape \(5,\), to \(3,\)",
     ),
     "standardize later": (
         [bp.Dense(3), bp.Standardize()],

@@ -72,12 +72,9 @@ class Chains:
         return ours.Siamese(one)
 
     def _residual(self, step: Step, before: Shape, branches: list[list[Layer]]) -> Layer:
-        """Return the skip connection whose branches these are: one is the input, or its projection.
+        """Return the skip connection whose branches these are.
 
-        Raises
-        ------
-        ValueError
-            Neither is.
+        One is the input, its projection, or another way past the layers: the shorter one.
         """
         assert step.node is not None
         for shortcut, way in (branches, branches[::-1]):
@@ -95,11 +92,10 @@ class Chains:
                     self._nodes.hold(made, {"projection.kernel": held["kernel"]})
                     self._held[id(made)] = key
                 return self._residuals[key]
-        raise error(
-            step.node,
-            "must have an input that the other is made of, or a linear projection of that to "
-            "another shape, without bias",
-        )
+        shortcut, way = sorted(branches, key=len)
+        if not way:
+            raise error(step.node, "must not add a tensor to itself")
+        return ours.Residual(way, shortcut=shortcut)
 
     def _projects(self, shortcut: list[Layer], before: Shape, after: Shape) -> bool:
         """Whether a branch is what a Residual puts beside its layers where shapes differ."""

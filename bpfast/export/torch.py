@@ -323,7 +323,9 @@ def _residual(b: _Builder, layer: ours.Residual, shape: Shape, order: _Order) ->
     kernel = b.array(layer, "projection.kernel")
     wanted = b.shape([layer], shape)
     shortcut: nn.Module = nn.Identity()
-    if kernel is not None and kernel.ndim == 2:
+    if layer.shortcut is not None:
+        shortcut = b.body(layer.shortcut, shape)
+    elif kernel is not None and kernel.ndim == 2:
         shortcut = b.filled(
             layer, None, lambda: nn.Linear(*kernel.shape, bias=False), weight=kernel.T
         )

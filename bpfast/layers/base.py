@@ -115,7 +115,7 @@ class Layer(Configurable):
         written = {} if written is None else written
         written[id(self)] = path
         fields = {
-            name: config_of(value, path if is_list(value) else join(path, name), written)
+            name: config_of(value, argument_path(path, name, value), written)
             for name, value in self.arguments().items()
         }
         fields["trainable"] = self.trainable
@@ -186,6 +186,11 @@ def config_of(value: object, path: str, written: dict[int, str]) -> Any:
             for i, each in enumerate(value)
         ]
     return value.config() if isinstance(value, Configurable) else value
+
+
+def argument_path(path: str, name: str, value: object) -> str:
+    """Return the path of an argument of a layer: what a composite is made of has its own."""
+    return path if is_list(value) and name in ("layers", "branches") else join(path, name)
 
 
 def is_list(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from bpfast._check import bad_type, bad_value
 from bpfast._value import build
 from bpfast.layers import TABLE
-from bpfast.layers.base import MOST_DEPTH, Layer, join
+from bpfast.layers.base import MOST_DEPTH, Layer, argument_path, join
 
 #: Values within each other: of each composite itself, its list, and a branch.
 _MOST_VALUES = 3 * MOST_DEPTH
@@ -56,7 +56,7 @@ class _Reader:
             key: self._value(
                 value,
                 f"{argument}[{key!r}]",
-                path if isinstance(value, list) else join(path, str(key)),
+                argument_path(path, str(key), value),
                 depth + 1,
             )
             for key, value in config.items()

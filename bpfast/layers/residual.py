@@ -25,12 +25,16 @@ class Residual(Composite):
     Where f changes the shape, the input is projected: y = activation(x V + f(x)), V a linear layer
     without bias that the network has beside the others, ``name.projection.kernel``: a `Dense` for
     vectors, for images and sequences a convolution of kernel size 1, with strides where f(x) is
-    smaller.
+    smaller. Other ways past f are given as ``shortcut``.
 
     Parameters
     ----------
     layers : list of Layer
         f, at least one; composites too.
+    shortcut : list of Layer, optional
+        g of y = activation(g(x) + f(x)), at least one layer, whose output has the shape of f(x):
+        ``[Conv2D(32, 1, strides=2, use_bias=False), BatchNorm()]`` is that of ResNets. None means
+        the input itself, or its projection.
     activation : str, default "identity"
         Applied to the sum: ``"relu"`` in He et al. 2015, none in their later form, whose blocks
         begin with normalisation and activation (2016).
@@ -45,7 +49,8 @@ class Residual(Composite):
     Notes
     -----
     Input of any shape, output of the shape of f(x): no strides take one to the other where a
-    convolution without padding is in f.
+    convolution without padding is in f. Parameters of layer i of a given shortcut are
+    ``name.shortcut.i.kernel``.
 
     References
     ----------
@@ -54,21 +59,37 @@ class Residual(Composite):
     """
 
     def __init__(
-        self, layers: Sequence[Layer], *, activation: str = "identity", name: str | None = None
+        self,
+        layers: Sequence[Layer],
+        *,
+        shortcut: Sequence[Layer] | None = None,
+        activation: str = "identity",
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         self.layers = check_layers("layers", layers)
         if not self.layers:
             raise bad_value("layers", "at least one layer", layers)
+        self.shortcut = None if shortcut is None else check_layers("shortcut", shortcut)
+        if self.shortcut == ():
+            raise bad_value("shortcut", "at least one layer, or None", shortcut)
         self.activation = activations.get(activation)
 
     def place(self, graph: Graph, value: int) -> int:
         """Put the layers behind a value of the graph; return the value that comes out."""
         out = graph.chain(self.layers, value)
         shape, wanted = graph.shapes[value], graph.shapes[out]
-        if shape != wanted:
-            shortcut = graph.made(self, lambda: projection(shape, wanted))
-            value = graph.put(shortcut, value, "projection")
+        if self.shortcut is not None:
+            with graph.inside("shortcut"):
+                value = graph.chain(self.shortcut, value)
+            if graph.shapes[value] != wanted:
+                raise ShapeError(
+                    f"cannot add what the shortcut gives, of shape {graph.shapes[value]}, to "
+                    f"{wanted}, which the layers give"
+                )
+        elif shape != wanted:
+            added = graph.made(self, lambda: projection(shape, wanted))
+            value = graph.put(added, value, "projection")
         total = graph.add({"kind": "add"}, [value, out], wanted)
         return Activation(self.activation).place(graph, total)
 

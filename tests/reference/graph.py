@@ -18,7 +18,8 @@ def inside(layer):
     if kind == "Concatenate":
         return [(f"{i}.", branch) for i, branch in enumerate(layer.branches)]
     if kind in ("Residual", "Siamese"):
-        return [("", layer.layers)]
+        shortcut = getattr(layer, "shortcut", None) or ()
+        return [("", layer.layers), ("shortcut.", shortcut)]
     return []
 
 
@@ -215,7 +216,10 @@ def per_axis(options, x):
 
 def residual(tape, layer, x):
     f, back = tape.run(layer.layers, x)
-    shortcut, back_shortcut = tape.project(layer, x, f.shape)
+    if layer.shortcut is None:
+        shortcut, back_shortcut = tape.project(layer, x, f.shape)
+    else:
+        shortcut, back_shortcut = tape.run(layer.shortcut, x)
     y, back_activation = tape.activate(layer.activation, shortcut + f)
 
     def whole(dy):
